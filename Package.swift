@@ -1,0 +1,37 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// One set of settings for every Swift target: unsafe code must be marked, spans may be returned from our own types,
+/// and existential types and imports are spelled out.
+let swiftSettings: [SwiftSetting] = [
+    .strictMemorySafety(),
+    .treatWarning("StrictMemorySafety", as: .error),
+    // `@_lifetime` is what the standard library's own span properties use; the language group has promised
+    // that code written with it keeps its meaning.
+    .enableExperimentalFeature("Lifetimes"),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+let package = Package(
+    name: "resq",
+    platforms: [.macOS(.v26)],
+    products: [
+        .library(name: "Formats", targets: ["Formats"]),
+        .library(name: "Models", targets: ["Models"]),
+    ],
+    dependencies: [],
+    targets: [
+        // System libraries and C.
+        .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"]), .brew(["zstd"])]),
+        .systemLibrary(name: "CJSONC", pkgConfig: "json-c", providers: [.apt(["libjson-c-dev"]), .brew(["json-c"])]),
+        .target(name: "CKernels"),
+
+        // The house, from the ground up.
+        .target(name: "Formats", dependencies: ["CKernels", "CZstd", "CJSONC"], swiftSettings: swiftSettings),
+        .target(name: "Models", dependencies: ["Formats"], swiftSettings: swiftSettings),
+
+        .testTarget(name: "FormatsTests", dependencies: ["Formats"], swiftSettings: swiftSettings),
+    ],
+    swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,5 @@
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+// The hot loops that need run-time CPU dispatch. Each has a scalar Swift twin in Formats that is its test oracle.

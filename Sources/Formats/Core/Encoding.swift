@@ -1,0 +1,63 @@
+/// How the elements of a tensor are stored.
+///
+/// ggml's one-element types (F32, F16, BF16, F64, I8 to I64) are always `.plain`, whichever container they came from,
+/// so that equal bytes have equal encodings.
+public enum Encoding: Sendable, Hashable {
+    case plain(DType)
+    case block(GGMLType)
+
+    /// The encoding of a ggml type, with one-element types mapped to `.plain`.
+    public init(_ type: GGMLType) {
+        self = type.dtype.map(Encoding.plain) ?? .block(type)
+    }
+
+    /// The ggml type that stores this encoding, or `nil` when GGUF has none (F8, unsigned integers, BOOL, C64).
+    public var ggmlType: GGMLType? {
+        switch self {
+        case .block(let type): type
+        case .plain(let dtype): GGMLType.allCases.first { $0.dtype == dtype }
+        }
+    }
+
+    /// The name people know: `BF16`, `Q4_K`.
+    public var name: String {
+        switch self {
+        case .plain(let dtype): dtype.rawValue
+        case .block(let type): type.name
+        }
+    }
+
+    /// Finds an encoding by name, ignoring case: a dtype of safetensors or a type of ggml.
+    public init?(name: String) {
+        if let dtype = DType(rawValue: name.uppercased()) {
+            self = .plain(dtype)
+        } else if let type = GGMLType(name: name) {
+            self = Encoding(type)
+        } else {
+            return nil
+        }
+    }
+
+    /// Elements that are stored together; a row must hold a whole number of them.
+    public var blockSize: Int {
+        switch self {
+        case .plain(let dtype): dtype.bitWidth < 8 ? 8 / gcd(8, dtype.bitWidth) : 1
+        case .block(let type): type.blockSize
+        }
+    }
+
+    /// Bits of `elementCount` elements; `nil` on overflow or when they do not fill whole blocks.
+    func bitCount(elementCount: Int) -> Int? {
+        switch self {
+        case .plain(let dtype):
+            let (bits, overflow) = elementCount.multipliedReportingOverflow(by: dtype.bitWidth)
+            return overflow ? nil : bits
+        case .block(let type):
+            guard elementCount % type.blockSize == 0 else { return nil }
+            let (bits, overflow) = (elementCount / type.blockSize).multipliedReportingOverflow(by: type.typeSize * 8)
+            return overflow ? nil : bits
+        }
+    }
+}
+
+private func gcd(_ a: Int, _ b: Int) -> Int { b == 0 ? a : gcd(b, a % b) }
