@@ -9,6 +9,14 @@ public protocol TensorSource: Sendable {
     /// The bytes of one tensor, by its place in `manifest.tensors`. Mapped files give a slice and read nothing yet.
     /// - Throws: `FormatError` when a compressed source is damaged.
     func bytes(ofTensorAt index: Int) throws(FormatError) -> TensorBytes
+    /// A part of one tensor's bytes; compressed sources unpack no more than the frames it lies in.
+    func bytes(ofTensorAt index: Int, in range: Range<Int>) throws(FormatError) -> TensorBytes
+}
+
+extension TensorSource {
+    public func bytes(ofTensorAt index: Int, in range: Range<Int>) throws(FormatError) -> TensorBytes {
+        try bytes(ofTensorAt: index)[range]
+    }
 }
 
 /// One file behind a source.
