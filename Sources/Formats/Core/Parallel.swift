@@ -12,7 +12,7 @@ package func inParallel<E: Error>(
 ) throws(E) {
     let next = Atomic<Int>(0)
     let failure = Mutex<(index: Int, error: E)?>(nil)
-    let work: @Sendable () -> Void = {
+    @Sendable func work() {
         while true {
             let index = next.wrappingAdd(1, ordering: .relaxed).oldValue
             guard index < count else { return }
