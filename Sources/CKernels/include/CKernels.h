@@ -3,3 +3,5 @@
 #include <stdint.h>
 
 // The hot loops that need run-time CPU dispatch. Each has a scalar Swift twin in Formats that is its test oracle.
+
+#include "files.h"
