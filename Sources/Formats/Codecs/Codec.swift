@@ -4,16 +4,25 @@
 /// Both work on whole rows, so that callers can cut a tensor into runs of rows and work on them in parallel.
 public enum Codec {
     /// Whether `decode` knows an encoding.
-    public static func canDecode(_ encoding: Encoding) -> Bool { false }
+    public static func canDecode(_ encoding: Encoding) -> Bool {
+        if case .block(let type) = encoding { return kQuantBlock(type) != nil }
+        return false
+    }
 
     /// Whether `encode` knows an encoding.
-    public static func canEncode(_ encoding: Encoding) -> Bool { false }
+    public static func canEncode(_ encoding: Encoding) -> Bool {
+        if case .block(let type) = encoding { return kQuantBlock(type) != nil }
+        return false
+    }
 
     /// Decodes whole blocks into `Float`.
     /// - Parameters:
     ///   - source: the bytes of `target.count` elements.
     ///   - target: receives the elements in order.
     public static func decode(_ encoding: Encoding, _ source: RawSpan, into target: inout MutableSpan<Float>) throws(FormatError) {
+        if case .block(let type) = encoding, let block = kQuantBlock(type) {
+            return block.decode(source, into: &target)
+        }
         throw FormatError(.unsupported(what: "decoding \(encoding.name)"))
     }
 
@@ -27,6 +36,9 @@ public enum Codec {
         _ source: Span<Float>, as encoding: Encoding, columnCount: Int, importance: Span<Float>?,
         into target: inout MutableRawSpan
     ) throws(FormatError) {
+        if case .block(let type) = encoding, let block = kQuantBlock(type) {
+            return try block.encode(source, columnCount: columnCount, importance: importance, into: &target)
+        }
         throw FormatError(.unsupported(what: "encoding \(encoding.name)"))
     }
 }
