@@ -29,10 +29,10 @@ public enum JSONValue: Sendable, Equatable {
     public var isNull: Bool { self == .null }
 }
 
-/// An object's members, in order.
+/// An object's members, in order. Keys are the same only when their UTF-8 bytes are.
 public struct JSONObject: Sendable, Equatable, ExpressibleByDictionaryLiteral {
     public private(set) var keys: [String] = []
-    private var values: [String: JSONValue] = [:]
+    private var values: [ExactString: JSONValue] = [:]
 
     public init() {}
 
@@ -42,18 +42,30 @@ public struct JSONObject: Sendable, Equatable, ExpressibleByDictionaryLiteral {
 
     /// The member of that name. Setting a new one appends it; setting `nil` removes it.
     public subscript(key: String) -> JSONValue? {
-        get { values[key] }
+        get { values[ExactString(key)] }
         set {
+            let exact = ExactString(key)
             if let newValue {
-                if values.updateValue(newValue, forKey: key) == nil { keys.append(key) }
-            } else if values.removeValue(forKey: key) != nil {
-                keys.removeAll { $0 == key }
+                if values.updateValue(newValue, forKey: exact) == nil { keys.append(key) }
+            } else if values.removeValue(forKey: exact) != nil {
+                keys.removeAll { ExactString($0) == exact }
             }
         }
     }
 
     public var count: Int { keys.count }
     public var isEmpty: Bool { keys.isEmpty }
+
+    /// Makes room for that many members.
+    mutating func reserveCapacity(_ count: Int) {
+        keys.reserveCapacity(count)
+        values.reserveCapacity(count)
+    }
+
+    /// Equal when the same members stand in the same order.
+    public static func == (a: JSONObject, b: JSONObject) -> Bool {
+        a.keys.elementsEqual(b.keys) { ExactString($0) == ExactString($1) } && a.values == b.values
+    }
 }
 
 extension JSONValue: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral, ExpressibleByFloatLiteral,
