@@ -29,7 +29,7 @@ public struct TensorInfo: Sendable, Hashable {
             throw invalid("a row of \(shape.last ?? 1) is not a whole number of blocks of \(type.blockSize)")
         }
         guard let bits = encoding.bitCount(elementCount: nonZeroProduct) else { throw invalid("the byte count overflows") }
-        guard bits % 8 == 0 else { throw invalid("the elements do not fill whole bytes") }
+        guard isEmpty || bits % 8 == 0 else { throw invalid("the elements do not fill whole bytes") }
         self.name = name
         self.encoding = encoding
         self.shape = shape

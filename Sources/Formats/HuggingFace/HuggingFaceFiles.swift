@@ -9,9 +9,12 @@ public struct HuggingFaceFiles: Sendable {
     /// `special_tokens_map.json`, `added_tokens.json`, `vocab.json`, `merges.txt`, `generation_config.json`,
     /// `chat_template.jinja`, ...), by its name.
     public var files: [String: TensorBytes]
+    /// The `__metadata__` of the safetensors files, such as `format: pt`.
+    public var weightsMetadata: [String: String]
 
-    public init(config: JSONValue, files: [String: TensorBytes] = [:]) {
+    public init(config: JSONValue, files: [String: TensorBytes] = [:], weightsMetadata: [String: String] = [:]) {
         self.config = config
         self.files = files
+        self.weightsMetadata = weightsMetadata
     }
 }

@@ -27,6 +27,18 @@ public enum JSONValue: Sendable, Equatable {
         }
     }
     public var isNull: Bool { self == .null }
+
+    /// What kind of value this is, for messages.
+    var kind: String {
+        switch self {
+        case .null: "null"
+        case .bool: "a boolean"
+        case .integer, .unsigned, .number: "a number"
+        case .string: "a string"
+        case .array: "an array"
+        case .object: "an object"
+        }
+    }
 }
 
 /// An object's members, in order. Keys are the same only when their UTF-8 bytes are.

@@ -1,0 +1,38 @@
+import Formats
+
+/// The bytes of a safetensors file with that header text and that many bytes of data, counting 0, 1, 2, ...
+func safetensorsBytes(_ header: String, dataByteCount: Int = 0) -> [UInt8] {
+    safetensorsBytes(Array(header.utf8), dataByteCount: dataByteCount)
+}
+
+func safetensorsBytes(_ header: [UInt8], dataByteCount: Int = 0) -> [UInt8] {
+    (0..<8).map { UInt8(truncatingIfNeeded: header.count >> (8 * $0)) } + header + (0..<dataByteCount).map { UInt8(truncatingIfNeeded: $0) }
+}
+
+extension FileLayout {
+    /// The file's bytes, each tensor filled with what `data` gives for its place in the list the layout was made from.
+    func rendered(_ data: (Int) -> [UInt8]) -> [UInt8] {
+        var bytes = header.array + [UInt8](repeating: 0, count: byteCount - header.count)
+        for tensor in tensors {
+            bytes.replaceSubrange(tensor.byteOffset..<tensor.byteOffset + tensor.info.byteCount, with: data(tensor.index))
+        }
+        return bytes
+    }
+}
+
+extension SeededRandom {
+    mutating func bytes(_ count: Int) -> [UInt8] { (0..<count).map { _ in UInt8(truncatingIfNeeded: next()) } }
+
+    /// Tensors of every plain type, of rank 0 to 4, some empty, with odd and long names, all different.
+    mutating func plainTensors(_ count: Int) throws -> [TensorInfo] {
+        var tensors: [TensorInfo] = []
+        while tensors.count < count {
+            let dtype = DType.allCases[next(below: DType.allCases.count)]
+            let shape = (0..<next(below: 5)).map { _ in next(below: 12) == 0 ? 0 : 1 + next(below: 5) }
+            let name = text().replacing("\0", with: "") + (next(below: 8) == 0 ? String(repeating: "層", count: 300) : "") + "\(tensors.count)"
+            // Sub-byte shapes that do not fill whole bytes are not tensors; draw again.
+            if let info = try? TensorInfo(name: name, encoding: .plain(dtype), shape: shape) { tensors.append(info) }
+        }
+        return tensors
+    }
+}
