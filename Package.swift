@@ -19,8 +19,14 @@ let package = Package(
     products: [
         .library(name: "Formats", targets: ["Formats"]),
         .library(name: "Models", targets: ["Models"]),
+        .library(name: "ResQ", targets: ["ResQ"]),
+        .library(name: "Passes", targets: ["Passes"]),
     ],
-    dependencies: [],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+    ],
     targets: [
         // System libraries and C.
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"]), .brew(["zstd"])]),
@@ -31,7 +37,19 @@ let package = Package(
         .target(name: "Formats", dependencies: ["CKernels", "CZstd", "CJSONC"], swiftSettings: swiftSettings),
         .target(name: "Models", dependencies: ["Formats"], swiftSettings: swiftSettings),
 
+        .target(name: "ResQ", swiftSettings: swiftSettings),
+        .target(
+            name: "Passes",
+            dependencies: [
+                "Formats", "Models", "ResQ", "Yams",
+                .product(name: "Crypto", package: "swift-crypto"),
+            ],
+            swiftSettings: swiftSettings),
+
         .testTarget(name: "FormatsTests", dependencies: ["Formats"], swiftSettings: swiftSettings),
+        .testTarget(name: "ResQTests", dependencies: ["ResQ"], swiftSettings: swiftSettings),
+        .testTarget(
+            name: "PassesTests", dependencies: ["Passes", "Formats", "Models"], swiftSettings: swiftSettings),
     ],
     swiftLanguageModes: [.v6]
 )

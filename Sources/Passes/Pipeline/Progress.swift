@@ -1,0 +1,41 @@
+import Synchronization
+
+/// How far a run has come, told to whoever listens (a progress bar, a log).
+public final class Progress: Sendable {
+    public enum Phase: String, Sendable {
+        case hashing = "hashing inputs"
+        case writing
+        case readingBack = "reading back"
+        case comparing
+        case verifying
+    }
+
+    /// Where a run stands.
+    public struct State: Sendable {
+        public var phase: Phase
+        public var doneByteCount: Int
+        public var totalByteCount: Int
+    }
+
+    private let listener: @Sendable (State) -> Void
+    private let state = Mutex(State(phase: .hashing, doneByteCount: 0, totalByteCount: 0))
+
+    /// - Parameter listener: called from working threads, often; it must be quick.
+    public init(_ listener: @escaping @Sendable (State) -> Void = { _ in }) {
+        self.listener = listener
+    }
+
+    func begin(_ phase: Phase, byteCount: Int) {
+        let new = State(phase: phase, doneByteCount: 0, totalByteCount: byteCount)
+        state.withLock { $0 = new }
+        listener(new)
+    }
+
+    func advance(_ byteCount: Int) {
+        let new = state.withLock { state in
+            state.doneByteCount += byteCount
+            return state
+        }
+        listener(new)
+    }
+}
