@@ -8,6 +8,10 @@ import Darwin
 
 /// Names of a folder's entries in the order of their bytes, without `.` and `..`. Names that are not UTF-8 are left out.
 func folderEntries(_ path: String) throws(FormatError) -> [String] {
+    // A path with a NUL inside would silently name another folder.
+    guard !path.utf8.contains(0) else {
+        throw FormatError(.invalid(field: "path", found: "a NUL byte", expected: "none"), path: path)
+    }
     guard let folder = unsafe opendir(path) else { throw FormatError(.system(call: "opendir", errno: errno), path: path) }
     defer { unsafe closedir(folder) }
     var names: [String] = []
@@ -25,4 +29,4 @@ func folderEntries(_ path: String) throws(FormatError) -> [String] {
 }
 
 /// Whether a path is a folder, links followed.
-func isFolder(_ path: String) -> Bool { pathStatus(path)?.kind == S_IFDIR }
+func isFolder(_ path: String) -> Bool { !path.utf8.contains(0) && pathStatus(path)?.kind == S_IFDIR }
