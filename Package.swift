@@ -38,10 +38,12 @@ let package = Package(
         .target(name: "Models", dependencies: ["Formats"], swiftSettings: swiftSettings),
 
         .target(name: "ResQ", swiftSettings: swiftSettings),
+        // The recipes of the project, inside the binary, so that it needs no files beside it.
+        .target(name: "Recipes", path: "recipes", resources: [.embedInCode("f16.yaml")], swiftSettings: swiftSettings),
         .target(
             name: "Passes",
             dependencies: [
-                "Formats", "Models", "ResQ", "Yams",
+                "Formats", "Models", "ResQ", "Recipes", "Yams",
                 .product(name: "Crypto", package: "swift-crypto"),
             ],
             swiftSettings: swiftSettings),
