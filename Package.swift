@@ -48,7 +48,8 @@ let package = Package(
             ],
             swiftSettings: swiftSettings),
 
-        .testTarget(name: "FormatsTests", dependencies: ["Formats"], swiftSettings: swiftSettings),
+        .testTarget(
+            name: "FormatsTests", dependencies: ["Formats"], exclude: ["Fixtures"], swiftSettings: swiftSettings),
         .testTarget(name: "ResQTests", dependencies: ["ResQ"], swiftSettings: swiftSettings),
         .testTarget(
             name: "PassesTests", dependencies: ["Passes", "Formats", "Models"], swiftSettings: swiftSettings),
