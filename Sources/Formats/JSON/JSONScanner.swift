@@ -4,7 +4,8 @@ public struct JSONLimits: Sendable {
     public var byteCount: Int
     /// Arrays and objects inside each other.
     public var depth: Int
-    /// Values, with an array or object counted as eight because that is about what one costs in memory.
+    /// Values, with an array counted as 8 and an object as 32, which is about what they cost in memory. However large this
+    /// is, a document has at most 1,000,000 and two for each of its bytes: `{},{},{}` costs 300 times its own size.
     public var valueCount: Int
     /// Accepts `NaN`, `Infinity` and `-Infinity`, which Python's `json` writes into configuration files.
     public var allowsNonFiniteNumbers: Bool
@@ -32,6 +33,7 @@ struct JSONScanner: ~Escapable {
     var longIntegers: [JSONValue] = []
     private var frames: [Frame] = []
     private var cost = 0
+    private let costLimit: Int
 
     /// An array or object that is still open.
     private struct Frame {
@@ -53,6 +55,8 @@ struct JSONScanner: ~Escapable {
     init(_ bytes: Span<UInt8>, limits: JSONLimits) {
         self.bytes = bytes
         self.limits = limits
+        // A span's bytes are in memory, so twice their count does not overflow.
+        self.costLimit = min(limits.valueCount, 1_000_000 + 2 * bytes.count)
     }
 
     /// Checks the whole text.
@@ -96,14 +100,14 @@ struct JSONScanner: ~Escapable {
             throw invalid(found: "an array or object at depth \(frames.count + 1)", expected: "a depth of at most \(limits.depth)")
         }
         frames.append(Frame(isObject: isObject))
-        try spend(8)
+        try spend(isObject ? 32 : 8)
         position += 1
     }
 
     private mutating func spend(_ amount: Int) throws(FormatError) {
         cost += amount
-        guard cost <= limits.valueCount else {
-            throw invalid(found: "more values", expected: "at most \(limits.valueCount) (an array or object counts as eight)")
+        guard cost <= costLimit else {
+            throw invalid(found: "more values", expected: "at most \(costLimit) (an array counts as 8, an object as 32)")
         }
     }
 

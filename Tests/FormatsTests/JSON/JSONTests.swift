@@ -108,6 +108,8 @@ import Testing
         #expect(try failure(String(repeating: "[", count: 1_000_000)).description.contains("depth"))
         #expect(try failure("[1,2,3]", JSONLimits(byteCount: 6)).description.contains("at most 6"))
         #expect(try failure("[1,2,3]", JSONLimits(valueCount: 10)).byteOffset == 6)
+        let objects = "[" + String(repeating: "{},", count: 300_000) + "{}]"
+        #expect(try failure(objects).reason.found == "more values")
         #expect(try failure(String(repeating: "9", count: 1001)).description.contains("at most 1000"))
     }
 
@@ -157,6 +159,10 @@ import Testing
             _ = try? JSONValue(parsing: damaged)
         }
     }
+}
+
+extension FormatError.Reason {
+    fileprivate var found: String? { if case .invalid(_, let found, _) = self { found } else { nil } }
 }
 
 extension SeededRandom {
