@@ -1,0 +1,60 @@
+import Formats
+import Synchronization
+
+/// A step of a recipe: rewrites the graph without touching tensor data.
+///
+/// `rewrite` replaces tensors by others that promise their shape and encoding now and compute later. It must be
+/// deterministic and must not write files.
+public protocol Pass: Sendable {
+    /// Identifier, options and contract, from which parsing, help and docs derive.
+    static var declaration: PassDeclaration { get }
+    /// - Throws: `RecipeError` naming the option, for what the declaration alone cannot check.
+    init(options: PassOptions) throws(RecipeError)
+}
+
+/// What a pass may know of the run it is part of, and where it reports.
+public final class PassContext: Sendable {
+    private struct State {
+        var diagnostics: [Diagnostic] = []
+        var inputs: [SourceFile] = []
+    }
+
+    /// Whether types that do not fit a shape may be swapped for others.
+    public let onFallback: FallbackPolicy
+    private let state = Mutex(State())
+
+    public init(onFallback: FallbackPolicy) { self.onFallback = onFallback }
+
+    /// Reports something the user should know that does not stop the run.
+    public func report(_ severity: Diagnostic.Severity, _ message: String) {
+        state.withLock { $0.diagnostics.append(Diagnostic(severity, message)) }
+    }
+
+    /// Opens a further input, such as an adapter; its files are hashed and protected like the model's.
+    public func open(_ path: String) throws(FormatError) -> any TensorSource {
+        let source = try openTensorSource(at: path)
+        state.withLock { $0.inputs += source.files }
+        return source
+    }
+
+    /// The remarks so far, in order.
+    public var diagnostics: [Diagnostic] { state.withLock { $0.diagnostics } }
+    var inputs: [SourceFile] { state.withLock { $0.inputs } }
+}
+
+/// A remark about the run.
+public struct Diagnostic: Sendable, Equatable {
+    public enum Severity: String, Sendable { case note, warning }
+    public var severity: Severity
+    public var message: String
+
+    public init(_ severity: Severity, _ message: String) {
+        self.severity = severity
+        self.message = message
+    }
+}
+
+/// What happens when a type does not fit a tensor's shape.
+public enum FallbackPolicy: String, Sendable, CaseIterable {
+    case error, warn, allow
+}

@@ -1,0 +1,74 @@
+import Formats
+
+/// One rule of an ordered list: the tensors it is for, and the type they get. The last rule that matches decides.
+public struct Rule: Sendable {
+    public let selector: Selector
+    public let type: TargetType
+    /// The further keys that the pass declares for its rules.
+    public let options: PassOptions
+    public let location: RecipeLocation
+
+    init(_ node: RecipeNode, mixtures: [String], extra: [OptionDeclaration]) throws(RecipeError) {
+        let what = "the rule"
+        let entries = try node.mapping(what, keys: ["match", "type"] + extra.map(\.name))
+        selector = try Selector(try node.required("match", in: what))
+        type = try TargetType(try node.required("type", in: what), mixtures: mixtures)
+        let rest = entries.filter { $0.key != "match" && $0.key != "type" }
+        options = try PassOptions(
+            RecipeNode(.mapping(rest), at: node.location), declared: extra, owner: what, location: node.location)
+        location = node.location
+    }
+}
+
+/// What a rule turns a tensor into.
+public enum TargetType: Sendable, Equatable {
+    /// Left as it is.
+    case keep
+    case encoding(Encoding)
+    /// A named mixture chooses for each tensor, e.g. `q4_k_m`.
+    case mixture(String)
+
+    init(_ node: RecipeNode, mixtures: [String]) throws(RecipeError) {
+        switch node.value {
+        case .text("keep"): self = .keep
+        case .text(let name):
+            guard let encoding = Encoding(name: name) else {
+                if mixtures.contains(name.lowercased()) {
+                    throw RecipeError(
+                        "'\(name)' is a mixture of types, written 'type: {mixture: \(name.lowercased())}'", at: node.location)
+                }
+                throw node.unknownType(name, what: "'type' of the rule", others: ["keep"])
+            }
+            self = .encoding(encoding)
+        case .mapping:
+            _ = try node.mapping("'type' of the rule", keys: ["mixture"])
+            let named = try node.required("mixture", in: "'type' of the rule")
+            guard case .text(let name) = named.value else {
+                throw named.unexpected("'mixture' of the rule", expected: "the name of a mixture")
+            }
+            guard mixtures.contains(name.lowercased()) else {
+                throw RecipeError("unknown mixture '\(name)'", at: named.location, word: name, known: mixtures)
+            }
+            self = .mixture(name.lowercased())
+        default:
+            throw node.unexpected("'type' of the rule", expected: "the name of a type, keep, or {mixture: NAME}")
+        }
+    }
+}
+
+extension [Rule] {
+    /// For each tensor, the place of the last rule that matches it, or `nil`.
+    /// - Throws: `RecipeError` at the first rule that matches no tensor at all.
+    public func decisions(for tensors: [TensorFacts]) throws(RecipeError) -> [Int?] {
+        var decisions = [Int?](repeating: nil, count: tensors.count)
+        for (place, rule) in enumerated() {
+            var matched = false
+            for (index, tensor) in tensors.enumerated() where rule.selector.matches(tensor) {
+                decisions[index] = place
+                matched = true
+            }
+            guard matched else { throw rule.selector.matchesNothing("the rule", in: tensors) }
+        }
+        return decisions
+    }
+}
