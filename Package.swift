@@ -39,7 +39,25 @@ let package = Package(
 
         .target(name: "ResQ", swiftSettings: swiftSettings),
         // The recipes of the project, inside the binary, so that it needs no files beside it.
-        .target(name: "Recipes", path: "recipes", resources: [.embedInCode("f16.yaml")], swiftSettings: swiftSettings),
+        .target(
+            name: "Recipes", path: "recipes",
+            resources: [
+                .embedInCode("bf16-lossless.yaml"),
+                .embedInCode("f16.yaml"),
+                .embedInCode("iq4_nl.yaml"),
+                .embedInCode("iq4_xs.yaml"),
+                .embedInCode("q2_k.yaml"),
+                .embedInCode("q3_k_m.yaml"),
+                .embedInCode("q4_0.yaml"),
+                .embedInCode("q4_k_m.yaml"),
+                .embedInCode("q4_k_s.yaml"),
+                .embedInCode("q5_k_m.yaml"),
+                .embedInCode("q5_k_s.yaml"),
+                .embedInCode("q6_k.yaml"),
+                .embedInCode("q8_0.yaml"),
+                .embedInCode("std/compressed.yaml"),
+            ],
+            swiftSettings: swiftSettings),
         .target(
             name: "Passes",
             dependencies: [
