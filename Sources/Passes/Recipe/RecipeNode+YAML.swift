@@ -29,10 +29,10 @@ extension RecipeNode {
         // Nodes hold their anchors weakly; the parser owns them.
         defer { withExtendedLifetime(parser) {} }
         guard let root else { throw RecipeError("the recipe is empty", at: whole) }
-        return try RecipeNode(root, file: file, depth: 0)
+        return try RecipeNode(root, file: file, depth: 0, isKey: false)
     }
 
-    private init(_ node: Node, file: String, depth: Int) throws(RecipeError) {
+    private init(_ node: Node, file: String, depth: Int, isKey: Bool) throws(RecipeError) {
         location = RecipeLocation(file: file, line: node.mark?.line, column: node.mark?.column)
         guard depth < RecipeNode.maximumDepth else {
             throw RecipeError("nested more than \(RecipeNode.maximumDepth) levels deep", at: location)
@@ -42,19 +42,21 @@ extension RecipeNode {
         }
         switch node {
         case .scalar(let scalar):
-            try RecipeNode.refuse(tag: scalar.tag.rawValue, plain: scalar.style == .plain ? "" : Tag.Name.str.rawValue, at: location)
+            // The parser gives quoted scalars the tag of text, and keys too, when it looks for duplicates.
+            let isText = isKey || scalar.style != .plain
+            try RecipeNode.refuse(tag: scalar.tag.rawValue, implied: isText ? Tag.Name.str.rawValue : "", at: location)
             value = scalar.style == .plain ? try plainScalar(scalar.string, at: location) : .text(scalar.string)
         case .sequence(let sequence):
-            try RecipeNode.refuse(tag: sequence.tag.rawValue, plain: "", at: location)
+            try RecipeNode.refuse(tag: sequence.tag.rawValue, implied: "", at: location)
             var elements: [RecipeNode] = []
-            for element in sequence { elements.append(try RecipeNode(element, file: file, depth: depth + 1)) }
+            for element in sequence { elements.append(try RecipeNode(element, file: file, depth: depth + 1, isKey: false)) }
             value = .sequence(elements)
         case .mapping(let mapping):
-            try RecipeNode.refuse(tag: mapping.tag.rawValue, plain: "", at: location)
+            try RecipeNode.refuse(tag: mapping.tag.rawValue, implied: "", at: location)
             var entries: [Entry] = []
             var seen: Set<String> = []
             for (key, value) in mapping {
-                let keyNode = try RecipeNode(key, file: file, depth: depth + 1)
+                let keyNode = try RecipeNode(key, file: file, depth: depth + 1, isKey: true)
                 guard case .scalar(let scalar) = key else { throw keyNode.unexpected("a key", expected: "text") }
                 guard seen.insert(scalar.string).inserted else {
                     throw RecipeError("the key '\(scalar.string)' stands twice", at: keyNode.location)
@@ -62,15 +64,15 @@ extension RecipeNode {
                 entries.append(
                     Entry(
                         key: scalar.string, keyLocation: keyNode.location,
-                        value: try RecipeNode(value, file: file, depth: depth + 1)))
+                        value: try RecipeNode(value, file: file, depth: depth + 1, isKey: false)))
             }
             value = .mapping(entries)
         case .alias: throw RecipeError("anchors and aliases are not allowed", at: location)
         }
     }
 
-    private static func refuse(tag: String, plain: String, at location: RecipeLocation) throws(RecipeError) {
-        guard tag == plain || tag.isEmpty else {
+    private static func refuse(tag: String, implied: String, at location: RecipeLocation) throws(RecipeError) {
+        guard tag == implied || tag.isEmpty else {
             throw RecipeError("the tag '\(tag)': tags are not allowed", at: location)
         }
     }
