@@ -35,7 +35,8 @@ let package = Package(
 
         // The house, from the ground up.
         .target(name: "Formats", dependencies: ["CKernels", "CZstd", "CJSONC"], swiftSettings: swiftSettings),
-        .target(name: "Models", dependencies: ["Formats"], swiftSettings: swiftSettings),
+        .target(
+            name: "Models", dependencies: ["Formats"], resources: [.embedInCode("Architectures")], swiftSettings: swiftSettings),
 
         .target(name: "ResQ", swiftSettings: swiftSettings),
         // The recipes of the project, inside the binary, so that it needs no files beside it.
@@ -71,6 +72,7 @@ let package = Package(
         .testTarget(name: "ResQTests", dependencies: ["ResQ"], swiftSettings: swiftSettings),
         .testTarget(
             name: "PassesTests", dependencies: ["Passes", "Formats", "Models"], swiftSettings: swiftSettings),
+        .testTarget(name: "ModelsTests", dependencies: ["Models", "Formats"], swiftSettings: swiftSettings),
     ],
     swiftLanguageModes: [.v6]
 )
