@@ -32,7 +32,7 @@ extension Architecture {
         var huggingFace = try reader.object("huggingface")
         classNames = try huggingFace.strings("architectures")
         modelTypes = try huggingFace.strings("model-types")
-        config = try huggingFace.optionalObject("config")?.takeAll() ?? JSONObject()
+        config = try huggingFace.optionalMembers("config")
         try huggingFace.finish()
         guard !classNames.isEmpty, !modelTypes.isEmpty else {
             throw ArchitectureReader.error("huggingface", "names no class or no model type")

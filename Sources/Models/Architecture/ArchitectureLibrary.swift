@@ -12,7 +12,7 @@ public struct ArchitectureLibrary: Sendable {
         do throws(ModelError) {
             return try ArchitectureLibrary(builtInFiles)
         } catch {
-            preconditionFailure("built-in architectures: \(error)")
+            fatalError("built-in architectures: \(error)")
         }
     }()
 
@@ -121,7 +121,8 @@ extension JSONValue {
         var result = self.object ?? JSONObject()
         for key in changes.keys {
             guard let change = changes[key] else { continue }
-            result[key] = change.isNull ? nil : (result[key] ?? .null).merged(with: change)
+            let merged = (result[key] ?? .null).merged(with: change)
+            result[key] = merged.isNull ? JSONValue?.none : merged
         }
         return .object(result)
     }

@@ -22,12 +22,6 @@ struct ArchitectureReader {
         if let key = members.keys.first { throw Self.error(path(key), "is not a known member") }
     }
 
-    /// Everything that is left.
-    mutating func takeAll() -> JSONObject {
-        defer { members = JSONObject() }
-        return members
-    }
-
     mutating func optionalValue(_ key: String) -> JSONValue? {
         guard let value = members[key] else { return nil }
         members[key] = nil
@@ -43,9 +37,9 @@ struct ArchitectureReader {
         try ArchitectureReader(try value(key), field: path(key))
     }
 
-    mutating func optionalObject(_ key: String) throws(ModelError) -> ArchitectureReader? {
-        guard let value = optionalValue(key) else { return nil }
-        return try ArchitectureReader(value, field: path(key))
+    /// The members of an object as they are.
+    mutating func optionalMembers(_ key: String) throws(ModelError) -> JSONObject {
+        members[key] == nil ? JSONObject() : try object(key).members
     }
 
     /// The members of an object in their order, each put through `make`.

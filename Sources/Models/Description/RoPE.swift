@@ -56,14 +56,15 @@ extension RoPE {
             full = try full.object("full_attention") ?? ConfigReader(JSONObject())
         }
         pairing = rule.pairing
-        theta = try full.positive("rope_theta") ?? reader.positive("rope_theta") ?? rule.theta
+        let plainTheta = try reader.positive("rope_theta")
+        theta = try full.positive("rope_theta") ?? plainTheta ?? rule.theta
         if let ruleTheta = rule.localTheta {
-            localTheta = try local?.positive("rope_theta") ?? reader.positive("rope_local_base_freq") ?? ruleTheta
+            let plainTheta = try reader.positive("rope_local_base_freq")
+            localTheta = try local?.positive("rope_theta") ?? plainTheta ?? ruleTheta
         }
         let limits = Hyperparameter.context.limits
-        let original =
-            try full.integer("original_max_position_embeddings", in: limits)
-            ?? reader.integer("original_max_position_embeddings", in: limits)
+        let plainOriginal = try reader.integer("original_max_position_embeddings", in: limits)
+        let original = try full.integer("original_max_position_embeddings", in: limits) ?? plainOriginal
         originalContext = rule.originalContext == nil ? nil : original ?? rule.originalContext
 
         let typeKey = full.isPresent("rope_type") ? "rope_type" : "type"
@@ -73,15 +74,16 @@ extension RoPE {
         guard type != "default", type != "dynamic" else { scaling = .none; return }
         guard rule.scalings.contains(type) else {
             let known = rule.scalings.isEmpty ? "no scaling" : rule.scalings.joined(separator: " or ")
-            throw ModelError(.invalidKey(key: full.path(typeKey), found: describe(.string(type)), expected: known))
+            throw ModelError(.invalidKey(key: full.path(typeKey), found: printable(type), expected: known))
         }
         switch type {
         case "linear": scaling = .linear(factor: try full.needed("factor"))
         case "yarn":
+            let olderName = try full.positive("attn_factor")
             scaling = .yarn(
                 factor: try full.needed("factor"), originalContext: original ?? context,
                 extrapolationFactor: try full.positive("extrapolation_factor"),
-                attentionFactor: try full.positive("attention_factor") ?? full.positive("attn_factor"),
+                attentionFactor: try full.positive("attention_factor") ?? olderName,
                 betaFast: try full.positive("beta_fast"), betaSlow: try full.positive("beta_slow"))
         case "llama3":
             let low = try full.positive("low_freq_factor") ?? 1
