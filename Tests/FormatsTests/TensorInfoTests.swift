@@ -12,6 +12,8 @@ import Testing
         #expect(try TensorInfo(name: "t", encoding: .block(.q4_K), shape: [3, 512]).byteCount == 3 * 2 * 144)
         #expect(try TensorInfo(name: "t", encoding: .plain(.bf16), shape: []).byteCount == 2)
         #expect(try TensorInfo(name: "t", encoding: .plain(.f32), shape: [4, 0]).byteCount == 0)
+        #expect(try TensorInfo(name: "t", encoding: .block(.q4_K), shape: [3, 0]).byteCount == 0)
+        #expect(try TensorInfo(name: "t", encoding: .plain(.f4), shape: [3, 0]).byteCount == 0)
         #expect(try TensorInfo(name: "t", encoding: .plain(.f4), shape: [3, 2]).byteCount == 3)
         #expect(try TensorInfo(name: "t", encoding: .plain(.f4), shape: [3, 0]).byteCount == 0)
     }

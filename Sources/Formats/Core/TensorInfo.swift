@@ -28,8 +28,11 @@ public struct TensorInfo: Sendable, Hashable {
         if case .block(let type) = encoding, (shape.last ?? 1) % type.blockSize != 0 {
             throw invalid("a row of \(shape.last ?? 1) is not a whole number of blocks of \(type.blockSize)")
         }
-        guard let bits = encoding.bitCount(elementCount: nonZeroProduct) else { throw invalid("the byte count overflows") }
-        guard isEmpty || bits % 8 == 0 else { throw invalid("the elements do not fill whole bytes") }
+        // The dimensions beside a zero need not fill blocks; what is left still must not overflow.
+        let blockSize = encoding.blockSize
+        let elementCount = isEmpty ? nonZeroProduct / blockSize * blockSize : nonZeroProduct
+        guard let bits = encoding.bitCount(elementCount: elementCount) else { throw invalid("the byte count overflows") }
+        guard bits % 8 == 0 else { throw invalid("the elements do not fill whole bytes") }
         self.name = name
         self.encoding = encoding
         self.shape = shape

@@ -28,10 +28,18 @@ package struct ByteReader: ~Escapable {
     /// - Throws: `.truncated` with the field's name and offset.
     @_lifetime(self: copy self)
     package mutating func integer<T: FixedWidthInteger & BitwiseCopyable>(
-        _ type: T.Type = T.self, _ field: @autoclosure () -> String
+        _ type: T.Type, _ field: @autoclosure () -> String
     ) throws(FormatError) -> T {
         let range = try take(UInt64(MemoryLayout<T>.size), field())
         return span.littleEndian(type, at: range.lowerBound)
+    }
+
+    /// The next little-endian integer, of the type that the caller needs.
+    @_lifetime(self: copy self)
+    package mutating func integer<T: FixedWidthInteger & BitwiseCopyable>(
+        _ field: @autoclosure () -> String
+    ) throws(FormatError) -> T {
+        try integer(T.self, field())
     }
 
     /// Steps over `byteCount` bytes, a number that may come straight from a file.
