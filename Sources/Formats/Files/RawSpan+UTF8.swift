@@ -27,16 +27,3 @@ extension RawSpan {
         }
     }
 }
-
-/// A name compared byte by byte. `String` counts composed and decomposed letters as equal; files do not.
-package struct ExactName: Hashable, Sendable {
-    package let text: String
-
-    package init(_ text: String) { self.text = text }
-
-    package static func == (a: ExactName, b: ExactName) -> Bool { a.text.utf8.elementsEqual(b.text.utf8) }
-
-    package func hash(into hasher: inout Hasher) {
-        for byte in text.utf8 { hasher.combine(byte) }
-    }
-}

@@ -146,7 +146,7 @@ public enum GGUF {
     }
 
     private static func check(_ tensors: [TensorInfo]) throws(FormatError) {
-        var names: Set<ExactName> = []
+        var names: Set<ExactString> = []
         for tensor in tensors {
             let limit = GGUFHeader.maxTensorNameByteCount
             guard tensor.name.utf8.count <= limit, !tensor.name.utf8.contains(0) else {
@@ -154,7 +154,7 @@ public enum GGUF {
                     .invalid(field: "tensor name", found: "\(tensor.name.utf8.count) bytes", expected: "at most \(limit) bytes, no NUL"),
                     tensor: tensor.name)
             }
-            guard names.insert(ExactName(tensor.name)).inserted else {
+            guard names.insert(ExactString(tensor.name)).inserted else {
                 throw FormatError(.duplicate(field: "tensor name", name: tensor.name))
             }
             guard tensor.shape.count <= GGUFHeader.maxRank else {

@@ -7,14 +7,14 @@ func readTensorInfos(
 ) throws(FormatError) -> (tensors: [TensorInfo], offsets: [Int]) {
     var tensors: [TensorInfo] = []
     var offsets: [Int] = []
-    var names: Set<ExactName> = []
+    var names: Set<ExactString> = []
     tensors.reserveCapacity(count)
     offsets.reserveCapacity(count)
     var expectedOffset = 0
     for index in 0..<count {
         let start = UInt64(reader.offset)
         let name = try readTensorName(&reader, index: index)
-        guard names.insert(ExactName(name)).inserted else {
+        guard names.insert(ExactString(name)).inserted else {
             throw FormatError(.duplicate(field: "tensor name", name: name), byteOffset: start)
         }
         let shape: [Int]

@@ -3,18 +3,18 @@
 /// Unknown keys are kept as they are, types included, so that they survive a round trip.
 public struct GGUFMetadata: Sendable {
     public private(set) var keys: [String] = []
-    private var values: [ExactName: GGUFValue] = [:]
+    private var values: [ExactString: GGUFValue] = [:]
 
     public init() {}
 
     /// The value of a key. Setting a new key appends it; setting `nil` removes it.
     public subscript(key: String) -> GGUFValue? {
-        get { values[ExactName(key)] }
+        get { values[ExactString(key)] }
         set {
             if let newValue {
-                if values.updateValue(newValue, forKey: ExactName(key)) == nil { keys.append(key) }
-            } else if values.removeValue(forKey: ExactName(key)) != nil {
-                keys.removeAll { ExactName($0) == ExactName(key) }
+                if values.updateValue(newValue, forKey: ExactString(key)) == nil { keys.append(key) }
+            } else if values.removeValue(forKey: ExactString(key)) != nil {
+                keys.removeAll { ExactString($0) == ExactString(key) }
             }
         }
     }

@@ -52,7 +52,7 @@ struct GGUFSplit {
     /// Opens every file of the model, in order, and checks that they belong together.
     func openAll(from opened: GGUFShard) throws(FormatError) -> [GGUFShard] {
         var shards: [GGUFShard] = []
-        var names: Set<ExactName> = []
+        var names: Set<ExactString> = []
         for index in 0..<count {
             let path = Self.path(prefix: prefix, number: index, count: count)
             let shard = index == number ? opened : try Self.openShard(path, askedFor: opened.path)
@@ -61,7 +61,7 @@ struct GGUFSplit {
                 let claim = found.map { "\($0.number) of \($0.count)" } ?? "not split"
                 throw FormatError(.invalid(field: Self.numberKey, found: claim, expected: "\(index) of \(count)"), path: path)
             }
-            for tensor in shard.header.tensors where !names.insert(ExactName(tensor.name)).inserted {
+            for tensor in shard.header.tensors where !names.insert(ExactString(tensor.name)).inserted {
                 throw FormatError(.duplicate(field: "tensor name", name: tensor.name), path: path)
             }
             shards.append(shard)

@@ -38,7 +38,7 @@ import Testing
     /// A changed bit may give another valid file; it must never give one that points outside itself.
     @Test(arguments: 0..<50 as Range<UInt64>) func flippedBitsNeverTrap(seed: UInt64) throws {
         let bytes = try RandomGGUF(seed: seed, maxAlignment: 64).file()
-        var numbers = SeededNumbers(seed: seed &+ 1000)
+        var numbers = SeededRandom(seed: seed &+ 1000)
         for _ in 0..<400 {
             var damaged = bytes
             for _ in 0..<Int.random(in: 1...4, using: &numbers) {
@@ -76,7 +76,7 @@ struct RandomGGUF {
     var alignment = 32
 
     init(seed: UInt64, maxAlignment: Int = 65536) throws {
-        var numbers = SeededNumbers(seed: seed)
+        var numbers = SeededRandom(seed: seed)
         if seed % 3 != 0 {
             let exponent = Int.random(in: 0...maxAlignment.trailingZeroBitCount, using: &numbers)
             alignment = 1 << exponent
@@ -101,14 +101,14 @@ struct RandomGGUF {
         return layout.files[0].assembled { contents[$0] }
     }
 
-    private static func text(_ maxCount: Int, _ numbers: inout SeededNumbers) -> String {
+    private static func text(_ maxCount: Int, _ numbers: inout SeededRandom) -> String {
         let letters = ["a", "é", "e\u{301}", "漢", "🦙", ".", "_", " ", "\u{7F}", "\n", "Z"]
         var text = ""
         for _ in 0..<Int.random(in: 0...maxCount, using: &numbers) { text += letters.randomElement(using: &numbers)! }
         return text
     }
 
-    private static func value(_ numbers: inout SeededNumbers) -> GGUFValue {
+    private static func value(_ numbers: inout SeededRandom) -> GGUFValue {
         let bits = numbers.next()
         let count = Int(bits >> 60)
         func many<T: GGUFArrayElement>(_ make: (UInt64) -> T) -> GGUFValue {
