@@ -15,7 +15,7 @@ extension Recipe {
             }
         }
         root = try parameters.substituted(in: root)
-        try self.init(resolved: root, name: source.file)
+        try self.init(resolved: root, name: source.baseName)
     }
 }
 

@@ -26,6 +26,9 @@ public struct Recipe: Sendable, Equatable {
     public static func parse(_ text: String, file: String, sets: [String] = []) throws(RecipeError) -> Recipe {
         try Recipe(loading: RecipeSource(text: text, file: file), sets: sets)
     }
+
+    /// Recipes are equal when they say the same, wherever they stand.
+    public static func == (a: Recipe, b: Recipe) -> Bool { a.resolvedText == b.resolvedText }
 }
 
 /// One pass of a recipe, not yet checked against what the pass declares.

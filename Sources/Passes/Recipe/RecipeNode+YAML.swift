@@ -56,8 +56,12 @@ extension RecipeNode {
             var entries: [Entry] = []
             var seen: Set<String> = []
             for (key, value) in mapping {
+                guard case .scalar(let scalar) = key else {
+                    throw RecipeError(
+                        "a key is a list or a mapping, expected text",
+                        at: RecipeLocation(file: file, line: key.mark?.line, column: key.mark?.column))
+                }
                 let keyNode = try RecipeNode(key, file: file, depth: depth + 1, isKey: true)
-                guard case .scalar(let scalar) = key else { throw keyNode.unexpected("a key", expected: "text") }
                 guard seen.insert(scalar.string).inserted else {
                     throw RecipeError("the key '\(scalar.string)' stands twice", at: keyNode.location)
                 }

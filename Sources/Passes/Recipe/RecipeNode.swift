@@ -15,6 +15,12 @@ public struct RecipeNode: Sendable {
         public var key: String
         public var keyLocation: RecipeLocation
         public var value: RecipeNode
+
+        public init(key: String, keyLocation: RecipeLocation, value: RecipeNode) {
+            self.key = key
+            self.keyLocation = keyLocation
+            self.value = value
+        }
     }
 
     public var value: Value

@@ -11,6 +11,13 @@ struct RecipeSource {
     /// Two sources with one identity are the same recipe.
     var identity: Identity
 
+    /// The file's name without folder and extension: the name of a recipe that does not give itself one.
+    var baseName: String {
+        let name = file.split(separator: "/").last ?? "recipe"
+        guard let dot = name.lastIndex(of: "."), dot != name.startIndex else { return String(name) }
+        return String(name[..<dot])
+    }
+
     enum Identity: Hashable {
         case builtIn(String)
         case file(FileIdentity)
