@@ -14,7 +14,7 @@ package protocol KQuantBlock: SendableMetatype {
 extension KQuantBlock {
     /// Decodes whole blocks.
     package static func decode(_ source: RawSpan, into target: inout MutableSpan<Float>) {
-        decodeScalar(source, into: &target)
+        decodeKernel(source, into: &target)
     }
 
     /// Encodes whole rows of `columnCount` elements.
@@ -26,7 +26,7 @@ extension KQuantBlock {
         guard importance == nil else {
             throw FormatError(.unsupported(what: "encoding \(type.name) with an importance matrix"))
         }
-        encodeScalar(source, into: &target)
+        encodeKernel(source, into: &target)
     }
 
     /// Decodes whole blocks, one at a time.
@@ -47,10 +47,16 @@ extension KQuantBlock {
     /// Encodes whole blocks, one at a time.
     package static func encodeScalar(_ source: Span<Float>, into target: inout MutableRawSpan) {
         let count = blockCount(elements: source.count, bytes: target.byteCount)
+        var elements = [Float](repeating: 0, count: type.blockSize)
         for index in 0..<count {
+            for i in elements.indices {
+                // Which of two NaN an operation keeps is up to the compiler, so let there be only one.
+                let element = source[index * type.blockSize + i]
+                elements[i] = element.isNaN ? .nan : element
+            }
             var block = [UInt8](repeating: 0, count: type.typeSize)
             var bytes = block.mutableSpan
-            encodeBlock(source.extracting(index * type.blockSize..<(index + 1) * type.blockSize), into: &bytes)
+            encodeBlock(elements.span, into: &bytes)
             for byte in block.indices {
                 target.storeBytes(of: block[byte], toByteOffset: index * type.typeSize + byte, as: UInt8.self)
             }
