@@ -72,7 +72,8 @@ let package = Package(
         .testTarget(name: "ResQTests", dependencies: ["ResQ"], swiftSettings: swiftSettings),
         .testTarget(
             name: "PassesTests", dependencies: ["Passes", "Formats", "Models"], swiftSettings: swiftSettings),
-        .testTarget(name: "ModelsTests", dependencies: ["Models", "Formats"], swiftSettings: swiftSettings),
+        .testTarget(
+            name: "ModelsTests", dependencies: ["Models", "Formats"], exclude: ["Fixtures"], swiftSettings: swiftSettings),
     ],
     swiftLanguageModes: [.v6]
 )

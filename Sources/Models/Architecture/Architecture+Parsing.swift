@@ -18,7 +18,7 @@ import Formats
 //   computed?        { GGUF name: kind }
 //   groups?          { name: [roles] }
 //   folds?           { role of a norm: [roles] }
-//   metadata         { GGUF key: { type, config|value|rope|constant, default?, null?, unless?: { key: value } } }
+//   metadata         { GGUF key: { type, config|value|rope|constant, default?, null?, implied? } }
 
 extension Architecture {
     /// Interprets a whole file (merged already).
@@ -162,9 +162,7 @@ extension MetadataRule {
         source = sources[0]
         fallback = reader.optionalValue("default")
         nullValue = reader.optionalValue("null")
-        let exceptions = try reader.members("unless", optional: true) { key, value throws(ModelError) in (key, value) }
-        guard exceptions.count <= 1 else { throw ArchitectureReader.error("\(field).unless", "has more than one condition") }
-        unless = exceptions.first.map { (key: $0.0, value: $0.1) }
+        implied = reader.optionalValue("implied")
         try reader.finish()
     }
 }

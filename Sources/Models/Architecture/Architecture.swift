@@ -119,8 +119,8 @@ struct MetadataRule: Sendable {
     let fallback: JSONValue?
     /// The value when the config says null; without it, null is an error if there is a `fallback` and else means absent.
     let nullValue: JSONValue?
-    /// The rule does not apply when this config key has this value.
-    let unless: (key: String, value: JSONValue)?
+    /// A value that the runtime assumes anyway, for which the key is left out.
+    let implied: JSONValue?
 
     enum ValueType: String, Sendable, CaseIterable { case u32, i32, f32, bool, string }
 

@@ -16,7 +16,10 @@ struct ConfigReader {
     func isPresent(_ key: String) -> Bool { value(key) != nil }
 
     /// The value, unless it is missing or null.
-    func value(_ key: String) -> JSONValue? { object[key].flatMap { $0.isNull ? nil : $0 } }
+    func value(_ key: String) -> JSONValue? {
+        guard let value = object[key], !value.isNull else { return nil }
+        return value
+    }
 
     private func invalid(_ key: String, _ value: JSONValue, expected: String) -> ModelError {
         ModelError(.invalidKey(key: path(key), found: describe(value), expected: expected))

@@ -93,7 +93,9 @@ extension HyperparameterRule {
         }
         guard let fallback else { throw ModelError(.missingKey(key: configKeys.first ?? name.rawValue)) }
         var value = try fallback.value(in: known)
-        if let fractionKey, let fraction = try config.positive(fractionKey) {
+        if let fractionKey {
+            let nested = try config.object("rope_parameters")?.positive(fractionKey)
+            let fraction = try config.positive(fractionKey) ?? nested ?? 1
             guard fraction <= 1 else {
                 throw ModelError(.invalidKey(key: fractionKey, found: "\(fraction)", expected: "a number from 0 to 1"))
             }
