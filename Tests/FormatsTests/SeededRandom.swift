@@ -14,6 +14,8 @@ struct SeededRandom: RandomNumberGenerator {
 
     mutating func next(below bound: Int) -> Int { Int(next() % UInt64(bound)) }
 
+    mutating func bytes(_ count: Int) -> [UInt8] { (0..<count).map { _ in UInt8(truncatingIfNeeded: next()) } }
+
     /// A short text with control characters, quotes, combining marks and characters of every UTF-8 length in it.
     mutating func text() -> String {
         let alphabet: [Unicode.Scalar] = [

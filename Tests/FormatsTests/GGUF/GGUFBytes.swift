@@ -73,7 +73,3 @@ extension FileLayout {
         return bytes
     }
 }
-
-extension SeededRandom {
-    mutating func bytes(_ count: Int) -> [UInt8] { (0..<count).map { _ in UInt8(truncatingIfNeeded: next()) } }
-}

@@ -21,8 +21,6 @@ extension FileLayout {
 }
 
 extension SeededRandom {
-    mutating func bytes(_ count: Int) -> [UInt8] { (0..<count).map { _ in UInt8(truncatingIfNeeded: next()) } }
-
     /// Tensors of every plain type, of rank 0 to 4, some empty, with odd and long names, all different.
     mutating func plainTensors(_ count: Int) throws -> [TensorInfo] {
         var tensors: [TensorInfo] = []
