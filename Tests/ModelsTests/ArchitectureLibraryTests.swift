@@ -83,6 +83,8 @@ import Testing
         (#""metadata": {"{arch}.block_count": {"constant": 1}}"#, "metadata.{arch}.block_count"),
         (#""metadata": {"{arch}.block_count": {"type": "u7"}}"#, "metadata.{arch}.block_count.type"),
         (#""huggingface": {"architectures": []}"#, "huggingface"),
+        (#""metadata": {"{arch}.x": {"type": "u32", "config": []}}"#, "metadata.{arch}.x.config"),
+        (#""hyperparameters": {"heads": null}"#, "hyperparameters.heads"),
         (#""extends": "nothing""#, "extends"),
     ]) func aBrokenFileIsRefusedWithItsField(change: String, field: String) {
         let base = change.contains("extends") ? "" : #""extends": "llama", "#
@@ -92,6 +94,24 @@ import Testing
         } throws: { error in
             guard let error = error as? ModelError, case .invalidArchitecture(let found, _) = error.reason else { return false }
             return found == field && error.path == "dir/broken.json"
+        }
+    }
+
+    @Test func rowsThatAreNoHeadsCannotBePermuted() throws {
+        let text = """
+            {"extends": "llama", "architecture": "odd",
+             "huggingface": {"architectures": ["OddForCausalLM"]},
+             "tensors": {"model.norm.weight": {"shape": ["1"], "change": "permute-q"}}}
+            """
+        let library = try ArchitectureLibrary(adding: [("odd.json", Array(text.utf8))])
+        let architecture = try library.architecture(forConfig: ["architectures": ["OddForCausalLM"]])
+        #expect {
+            try ModelDescription(config: ArchitectureFixture.named("llama").config, architecture: architecture)
+        } throws: { error in
+            guard case .invalidArchitecture("tensors.model.norm.weight.change", _)? = (error as? ModelError)?.reason else {
+                return false
+            }
+            return true
         }
     }
 

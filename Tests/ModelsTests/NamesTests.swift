@@ -71,6 +71,38 @@ import Testing
         ) { try model.check(wrong, named: .huggingFace) }
     }
 
+    /// No model of this architecture is among the fixtures.
+    @Test func qwen3MoeStacksItsExperts() throws {
+        let config: JSONValue = [
+            "architectures": ["Qwen3MoeForCausalLM"], "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 1,
+            "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 32, "vocab_size": 100, "num_experts": 3,
+            "num_experts_per_tok": 2, "moe_intermediate_size": 48, "norm_topk_prob": true, "tie_word_embeddings": true,
+        ]
+        let model = try ModelDescription(
+            config: config, architecture: ArchitectureLibrary.builtIn.architecture(forConfig: config))
+        var shapes: [(String, [Int])] = [
+            ("model.embed_tokens.weight", [100, 64]), ("model.norm.weight", [64]),
+            ("model.layers.0.input_layernorm.weight", [64]), ("model.layers.0.post_attention_layernorm.weight", [64]),
+            ("model.layers.0.self_attn.q_proj.weight", [128, 64]), ("model.layers.0.self_attn.k_proj.weight", [64, 64]),
+            ("model.layers.0.self_attn.v_proj.weight", [64, 64]), ("model.layers.0.self_attn.o_proj.weight", [64, 128]),
+            ("model.layers.0.self_attn.q_norm.weight", [32]), ("model.layers.0.self_attn.k_norm.weight", [32]),
+            ("model.layers.0.mlp.gate.weight", [3, 64]),
+        ]
+        // Out of order on purpose: the stack is in the order of the experts.
+        for expert in [2, 0, 1] {
+            shapes.append(("model.layers.0.mlp.experts.\(expert).gate_proj.weight", [48, 64]))
+            shapes.append(("model.layers.0.mlp.experts.\(expert).up_proj.weight", [48, 64]))
+            shapes.append(("model.layers.0.mlp.experts.\(expert).down_proj.weight", [64, 48]))
+        }
+        let tensors = try shapes.map { try TensorInfo(name: $0.0, encoding: .plain(.bf16), shape: $0.1) }
+        let made = try model.ggufTensors(from: tensors)
+        #expect(made.count == 14)
+        let gate = try #require(made.first { $0.name == "blk.0.ffn_gate_exps.weight" })
+        #expect(gate.shape == [3, 48, 64] && !gate.staysF32)
+        #expect(gate.sources.map { tensors[$0].name.contains("experts.\(gate.sources.firstIndex(of: $0) ?? -1).gate") } == [true, true, true])
+        #expect(made.first { $0.name == "blk.0.ffn_gate_inp.weight" }?.staysF32 == true)
+    }
+
     @Test(arguments: [(1, 2), (1, 8), (2, 8), (4, 64), (3, 18)]) func permutationsInvert(heads: Int, rows: Int) {
         let there = TensorChange.permuteRows(heads: heads, inverse: false)
         let order = (0..<rows).map { there.sourceRow(of: $0, rowCount: rows) }

@@ -47,6 +47,10 @@ extension Architecture {
         hyperparameters = try reader.members("hyperparameters") { key, value throws(ModelError) in
             try HyperparameterRule(key: key, value)
         }
+        for name: Hyperparameter in [.layers, .context, .hidden, .heads, .keyValueHeads, .headDimension, .vocabulary]
+        where !hyperparameters.contains(where: { $0.name == name }) {
+            throw ArchitectureReader.error("hyperparameters.\(name.rawValue)", "is missing")
+        }
         var rope = try reader.object("rope")
         self.rope = try RoPERule(&rope)
         var tied = try reader.object("tied")
@@ -152,7 +156,10 @@ extension MetadataRule {
         self.key = key
         type = try reader.word("type")
         var sources: [Source] = []
-        if let keys = try reader.optionalStrings("config") { sources.append(.config(keys)) }
+        if let keys = try reader.optionalStrings("config") {
+            guard !keys.isEmpty else { throw ArchitectureReader.error("\(field).config", "names no key") }
+            sources.append(.config(keys))
+        }
         if let expression = try reader.optionalExpression("value") { sources.append(.expression(expression)) }
         if let rope: RoPEField = try reader.optionalWord("rope") { sources.append(.rope(rope)) }
         if let constant = reader.optionalValue("constant") { sources.append(.constant(constant)) }

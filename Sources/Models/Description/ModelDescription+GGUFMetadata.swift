@@ -113,10 +113,14 @@ extension ModelDescription {
     /// Elements of all tensors; and of those with one expert of each layer, which is what size labels of mixtures count.
     private func parameterCounts(of tensors: [GGUFTensor]) -> (total: Int, active: Int, experts: Int) {
         var (total, active) = (0, 0)
+        // Counts past 63 bits stay at the largest number.
         func add(_ shape: [Int], experts: Int) {
-            let count = shape.reduce(1) { $0.multipliedReportingOverflow(by: $1).partialValue }
-            total = total.addingReportingOverflow(count).partialValue
-            active = active.addingReportingOverflow(count / max(experts, 1)).partialValue
+            let count = shape.reduce(1) { product, dimension in
+                let (next, overflow) = product.multipliedReportingOverflow(by: dimension)
+                return overflow ? Int.max : next
+            }
+            total += min(count, Int.max - total)
+            active += min(count / max(experts, 1), Int.max - active)
         }
         var experts = 0
         for tensor in tensors {

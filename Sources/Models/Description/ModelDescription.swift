@@ -11,7 +11,7 @@ public struct ModelDescription: Sendable {
     public let isTied: Bool
     /// `config.json`, when the description was made from one.
     package let config: JSONObject?
-    /// The shape of each tensor rule, in Hugging Face files; `nil` when a number is missing from the model.
+    /// The shape of each tensor rule, in Hugging Face files.
     let shapes: [[Int]]
 
     /// Reads a Hugging Face configuration.
@@ -81,6 +81,18 @@ public struct ModelDescription: Sendable {
             var shape: [Int] = []
             for dimension in rule.shape { shape.append(try dimension.value(in: hyperparameters)) }
             shapes.append(shape)
+            let heads: Int? =
+                switch rule.change {
+                case .permuteQ: hyperparameters.heads
+                case .permuteK: hyperparameters.keyValueHeads
+                case .none, .addOne: nil
+                }
+            guard let heads else { continue }
+            guard let rows = shape.first, rows % (2 * heads) == 0 else {
+                throw ModelError(
+                    .invalidArchitecture(
+                        field: "tensors.\(rule.name.text).change", why: "the rows of \(shape) are not \(heads) heads of pairs"))
+            }
         }
         self.shapes = shapes
     }

@@ -84,7 +84,7 @@ public struct ModelName: Sendable, Equatable {
                 let number = Double(String(text.dropLast()))
             {
                 let stated = (0..<exponent).reduce(number) { value, _ in value * 1000 }
-                if abs(stated - Double(parameterCount)) > Double(7 * parameterCount / 8) {
+                if abs(stated - Double(parameterCount)) > 7 * Double(parameterCount) / 8 {
                     return (String(text.dropLast()) + last.lowercased(), [.finetune])
                 }
             }
