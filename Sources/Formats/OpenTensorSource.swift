@@ -4,6 +4,7 @@
 /// |---|---|
 /// | a folder | `HuggingFaceDirectory` |
 /// | `GGUF` | `GGUFFile` |
+/// | a zstd frame | `GGUFZstFile` |
 /// | `{` at byte 8, after a small number | `SafetensorsFile` |
 /// | `{` at byte 0 | `SafetensorsShards`, by its index |
 /// - Throws: `FormatError` naming the path. FIFOs and devices are refused at once; nothing waits for them.
@@ -14,6 +15,7 @@ public func openTensorSource(at path: String) throws(FormatError) -> any TensorS
     case .safetensors: return try SafetensorsFile(file: file)
     case .safetensorsIndex: return try SafetensorsShards(indexPath: path)
     case .gguf: return try GGUFFile(file.bytes, path: path)
+    case .zstd: return try GGUFZstFile(file.bytes, path: path)
     case nil:
         // The name only chooses the better message.
         if path.hasSuffix(".safetensors") { return try SafetensorsFile(file: file) }
@@ -23,11 +25,12 @@ public func openTensorSource(at path: String) throws(FormatError) -> any TensorS
     }
 }
 
-private enum ContainerKind { case safetensors, safetensorsIndex, gguf }
+private enum ContainerKind { case safetensors, safetensorsIndex, gguf, zstd }
 
 private func containerKind(_ bytes: RawSpan) -> ContainerKind? {
     guard bytes.byteCount >= 9 else { return nil }
     if bytes.littleEndian(UInt32.self, at: 0) == GGUFHeader.magic { return .gguf }
+    if bytes.littleEndian(UInt32.self, at: 0) == ZstdFrame.magic { return .zstd }
     let brace = UInt8(ascii: "{")
     // A header length has a zero byte above its 27 bits; text never does.
     if bytes.littleEndian(UInt8.self, at: 0) == brace, bytes.littleEndian(UInt32.self, at: 4) != 0 { return .safetensorsIndex }

@@ -23,10 +23,15 @@ import Darwin
 
     /// Maps the whole file.
     /// - Throws: `.system` when it cannot be opened or mapped, `.invalid` when it is not a regular file.
-    public init(path: String) throws(FormatError) {
+    public convenience init(path: String) throws(FormatError) {
         // O_NONBLOCK: opening a FIFO for reading would wait for a writer that may never come.
         let descriptor = try openFile(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC)
         defer { close(descriptor) }
+        try self.init(descriptor: descriptor, path: path)
+    }
+
+    /// Maps the whole of an open file, which may be closed afterwards.
+    init(descriptor: Int32, path: String) throws(FormatError) {
         let status = try fileStatus(descriptor, path: path)
         guard status.kind == S_IFREG else { throw notARegularFile(status.kind, path: path) }
         self.path = path

@@ -80,21 +80,7 @@ public final class OutputFile: Sendable {
 
     /// Writes bytes at an offset. Safe to call from several threads for ranges that do not overlap.
     public func write(_ bytes: RawSpan, at offset: Int) throws(FormatError) {
-        precondition(offset >= 0, "negative file offset")
-        var done = 0
-        while done < bytes.byteCount {
-            let remaining = bytes.byteCount - done
-            // The buffer stays inside the span, which lives through the call.
-            let count = unsafe bytes.withUnsafeBytes { buffer in
-                unsafe pwrite(descriptor, buffer.baseAddress! + done, remaining, off_t(offset + done))
-            }
-            if count > 0 { done += count; continue }
-            if count < 0 && errno == EINTR { continue }
-            guard count < 0 && errno != ENOSPC else {
-                throw FormatError(.diskFull(needed: UInt64(remaining), available: freeByteCount(descriptor)), path: path)
-            }
-            throw FormatError(.system(call: "write", errno: errno), path: path, byteOffset: UInt64(offset + done))
-        }
+        try writeAll(descriptor, bytes, at: offset, path: path)
         startWriteback(bytes.byteCount)
     }
 
@@ -215,6 +201,25 @@ private func lockedPart(_ partPath: String, target: String) throws(FormatError) 
     }
 }
 
+/// Writes all of some bytes at an offset: interrupted and short writes go on.
+func writeAll(_ descriptor: Int32, _ bytes: RawSpan, at offset: Int, path: String) throws(FormatError) {
+    precondition(offset >= 0, "negative file offset")
+    var done = 0
+    while done < bytes.byteCount {
+        let remaining = bytes.byteCount - done
+        // The buffer stays inside the span, which lives through the call.
+        let count = unsafe bytes.withUnsafeBytes { buffer in
+            unsafe pwrite(descriptor, buffer.baseAddress! + done, remaining, off_t(offset + done))
+        }
+        if count > 0 { done += count; continue }
+        if count < 0 && errno == EINTR { continue }
+        guard count < 0 && errno != ENOSPC else {
+            throw FormatError(.diskFull(needed: UInt64(remaining), available: freeByteCount(descriptor)), path: path)
+        }
+        throw FormatError(.system(call: "write", errno: errno), path: path, byteOffset: UInt64(offset + done))
+    }
+}
+
 private func setLength(_ descriptor: Int32, _ byteCount: Int, path: String) throws(FormatError) {
     while ftruncate(descriptor, off_t(byteCount)) != 0 {
         if errno != EINTR { throw FormatError(.system(call: "ftruncate", errno: errno), path: path) }
@@ -238,7 +243,7 @@ private func freeByteCount(_ descriptor: Int32) -> UInt64 {
     return UInt64(status.f_bavail).multipliedReportingOverflow(by: UInt64(status.f_frsize)).partialValue
 }
 
-private func checkDisk(_ descriptor: Int32, needed: Int, path: String) throws(FormatError) {
+func checkDisk(_ descriptor: Int32, needed: Int, path: String) throws(FormatError) {
     let available = freeByteCount(descriptor)
     guard needed <= 0 || UInt64(needed) <= available else {
         throw FormatError(.diskFull(needed: UInt64(needed), available: available), path: path)

@@ -8,6 +8,17 @@ extension RawSpan {
     }
 }
 
+extension [UInt8] {
+    /// The elements as raw bytes, valid while the array is.
+    var rawBytes: RawSpan {
+        @_lifetime(borrow self)
+        get {
+            // UInt8 has no padding, so every byte is initialized.
+            unsafe span.bytes
+        }
+    }
+}
+
 /// Reads fields one after another and knows where it is, so that every error can say what ended where.
 package struct ByteReader: ~Escapable {
     package let span: RawSpan

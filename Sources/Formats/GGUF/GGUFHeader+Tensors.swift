@@ -8,8 +8,10 @@ func readTensorInfos(
     var tensors: [TensorInfo] = []
     var offsets: [Int] = []
     var names: Set<ExactString> = []
-    tensors.reserveCapacity(count)
-    offsets.reserveCapacity(count)
+    // The count was compared with the file; these bytes may be only its beginning.
+    let room = min(count, reader.remaining / GGUFHeader.minTensorInfoByteCount)
+    tensors.reserveCapacity(room)
+    offsets.reserveCapacity(room)
     var expectedOffset = 0
     for index in 0..<count {
         let start = UInt64(reader.offset)

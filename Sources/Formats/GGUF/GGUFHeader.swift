@@ -23,6 +23,7 @@ struct GGUFHeader: Sendable {
     let dataOffset: Int
 
     static let magic: UInt32 = 0x4655_4747  // "GGUF" read as a little-endian number
+    static let dataField = "tensor data"
     static let alignmentKey = "general.alignment"
     static let defaultAlignment = 32
     static let maxAlignment = 1 << 20
@@ -35,7 +36,7 @@ struct GGUFHeader: Sendable {
     static let maxArrayCount: UInt64 = 1 << 30
     // The fewest bytes a key-value pair (one-byte key, one-byte value) and a tensor info (no name, no dimension) take.
     private static let minKeyValueByteCount = 8 + 1 + 4 + 1
-    private static let minTensorInfoByteCount = 8 + 4 + 4 + 8
+    static let minTensorInfoByteCount = 8 + 4 + 4 + 8
 
     /// Reads and checks the header.
     /// - Parameters:
@@ -75,7 +76,7 @@ struct GGUFHeader: Sendable {
             let available = fileByteCount - dataOffset
             guard start <= available, tensor.byteCount <= available - start else {
                 throw FormatError(
-                    .truncated(field: "tensor data", needed: UInt64(tensor.byteCount), available: UInt64(max(0, available - start))),
+                    .truncated(field: Self.dataField, needed: UInt64(tensor.byteCount), available: UInt64(max(0, available - start))),
                     tensor: tensor.name, byteOffset: UInt64(dataOffset) + UInt64(start))
             }
             infos.offsets[index] += dataOffset
@@ -83,6 +84,13 @@ struct GGUFHeader: Sendable {
         self.dataOffset = dataOffset
         tensors = infos.tensors
         byteOffsets = infos.offsets
+    }
+
+    /// Where the last tensor ends, padding included; what a writer makes the file's size.
+    var endOffset: Int {
+        guard let last = tensors.last, let offset = byteOffsets.last else { return dataOffset }
+        // Checked when the infos were read.
+        return padded(offset + last.byteCount, to: alignment) ?? .max
     }
 
     /// The alignment that metadata ask for.

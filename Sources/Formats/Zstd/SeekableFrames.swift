@@ -1,0 +1,171 @@
+/// The frames of a seekable zstd file, each unpacked and checked on demand.
+struct SeekableFrames: Sendable {
+    let path: String
+    let file: TensorBytes
+    let table: SeekTable
+    private let decompressors = ContextPool<ZstdDecompressor>()
+
+    /// The largest frame that is unpacked. More than any writer makes: zstd's decoders take windows up to 128 MiB.
+    private static let maxFrameByteCount = 256 << 20
+
+    /// Reads and checks the seek table; unpacks nothing.
+    init(_ file: TensorBytes, path: String) throws(FormatError) {
+        self.path = path
+        self.file = file
+        do throws(FormatError) {
+            table = try SeekTable(endOf: file.bytes)
+            // So that no table of a small file promises more than memory or offsets can hold.
+            if let index = table.entries.firstIndex(where: { $0.contentByteCount > Self.maxFrameByteCount }) {
+                let found = "\(table.entries[index].contentByteCount) bytes"
+                throw FormatError(.invalid(field: "frame \(index)", found: found, expected: "at most \(Self.maxFrameByteCount) bytes"))
+            }
+        } catch {
+            throw error.at(path: path)
+        }
+    }
+
+    /// Unpacks a range of the content, its frames in parallel.
+    /// - Parameter what: what the range is, for messages about damage.
+    func content(_ range: Range<Int>, threadCount: Int, tensor: String?) throws(FormatError) -> TensorBytes {
+        let frames = table.frames(overlapping: range)
+        return TensorBytes(try ArrayStorage(byteCount: range.count) { (target: inout MutableRawSpan) throws(FormatError) in
+            let parts = DisjointParts(&target)
+            try inParallel(count: frames.count, threadCount: threadCount) { position throws(FormatError) in
+                let index = frames.lowerBound + position
+                let start = table.contentOffsets[index], end = table.contentOffsets[index + 1]
+                guard start < end else { return }
+                let wanted = max(start, range.lowerBound)..<min(end, range.upperBound)
+                let place = wanted.lowerBound - range.lowerBound..<wanted.upperBound - range.lowerBound
+                if wanted == start..<end {
+                    try unpack(index, tensor: tensor) { frame, decompressor throws(FormatError) in
+                        try parts.withPart(place) { part throws(FormatError) in try decompressor.decompress(frame, into: &part) }
+                    }
+                } else {
+                    try withContent(ofFrame: index, tensor: tensor) { content in
+                        let source = content.extracting(wanted.lowerBound - start..<wanted.upperBound - start)
+                        parts.withPart(place) { part in part.copy(source) }
+                    }
+                }
+            }
+        })
+    }
+
+    /// Unpacks one frame into memory that is used again, checks it, and hands it to `body`.
+    func withContent(ofFrame index: Int, tensor: String?, _ body: (RawSpan) throws(FormatError) -> Void) throws(FormatError) {
+        let byteCount = table.entries[index].contentByteCount
+        guard byteCount > 0 else { return try checkEmpty(index) }
+        var failure: FormatError?
+        try unpack(index, tensor: tensor) { frame, decompressor throws(FormatError) in
+            let result = try decompressor.withDecompressed(frame, byteCount: byteCount, body)
+            if case .failure(let error) = result { failure = error }
+        }
+        if let failure { throw failure }
+    }
+
+    /// Compares a frame's own header with the seek table, then lets `body` unpack it, which checks the content's hash.
+    private func unpack(
+        _ index: Int, tensor: String?, _ body: (RawSpan, ZstdDecompressor) throws(FormatError) -> Void
+    ) throws(FormatError) {
+        let entry = table.entries[index]
+        let start = table.offsets[index]
+        do throws(FormatError) {
+            let bytes = file[start..<start + entry.byteCount]
+            let frame = try ZstdFrame(bytes.bytes)
+            try expect(entry.byteCount, frame.byteCount, "the size of frame \(index) in the seek table")
+            try expect(entry.contentByteCount, frame.contentByteCount ?? -1, "the content size of frame \(index) in the seek table")
+            if let checksum = entry.checksum, checksum != frame.checksum {
+                throw FormatError(
+                    .corrupt(what: "the checksum of frame \(index) in the seek table", expected: "\(frame.checksum)", found: "\(checksum)"))
+            }
+            try decompressors.use(make: ZstdDecompressor.init) { decompressor throws(FormatError) in
+                try body(bytes.bytes, decompressor)
+            }
+        } catch {
+            throw damaged(error, frame: index, tensor: tensor)
+        }
+    }
+
+    /// Checks a frame without content: a skippable one of exactly the size in the table.
+    func checkEmpty(_ index: Int) throws(FormatError) {
+        let entry = table.entries[index]
+        let bytes = file[table.offsets[index]..<table.offsets[index + 1]]
+        let span = bytes.bytes
+        guard span.byteCount >= 8, SeekTable.skippableMagics.contains(span.littleEndian(at: 0)),
+            Int(span.littleEndian(UInt32.self, at: 4)) == span.byteCount - 8, entry.checksum ?? 0 == 0
+        else {
+            let reason = FormatError.Reason.corrupt(what: "frame \(index)", expected: "a skippable frame", found: "something else")
+            throw damaged(FormatError(reason), frame: index, tensor: nil)
+        }
+    }
+
+    /// Compares every frame with the hashes that stand before the seek table; nothing when they are not there.
+    func checkHashes(threadCount: Int, name: @Sendable (Int) -> String?) throws(FormatError) {
+        guard let last = table.entries.indices.last, table.entries[last].contentByteCount == 0 else { return }
+        let bytes = file[table.offsets[last]..<table.offsets[last + 1]]
+        let tag = 8 + SeekTable.hashesTag.count
+        guard bytes.count >= tag, bytes.bytes.littleEndian(UInt32.self, at: 0) == SeekTable.hashesMagic else {
+            // Another writer's frame, of which nothing is known, unless it is ours with its first bytes damaged.
+            guard bytes.count != tag + (last + 1) * 8 else { throw hashesDamaged() }
+            return
+        }
+        let content = bytes.bytes.extracting(8..<bytes.count)
+        guard bytes.count == tag + (last + 1) * 8, bytes[8..<tag].array == SeekTable.hashesTag,
+            content.littleEndian(UInt64.self, at: content.byteCount - 8) == xxh64(content.extracting(0..<content.byteCount - 8))
+        else { throw hashesDamaged() }
+        try inParallel(count: last, threadCount: threadCount) { index throws(FormatError) in
+            let frame = file[table.offsets[index]..<table.offsets[index + 1]]
+            guard xxh64(frame.bytes) == bytes.bytes.littleEndian(UInt64.self, at: tag + index * 8) else {
+                let reason = FormatError.Reason.corrupt(what: "the hash", expected: "that of the frame", found: "another")
+                throw damaged(FormatError(reason), frame: index, tensor: name(index))
+            }
+        }
+    }
+
+    private func hashesDamaged() -> FormatError {
+        FormatError(.corrupt(what: "the table of hashes", expected: "its own hash", found: "another"), path: path)
+    }
+
+    private func expect(_ expected: Int, _ found: Int, _ what: String) throws(FormatError) {
+        guard expected == found else {
+            throw FormatError(.corrupt(what: what, expected: "\(found)", found: "\(expected)"))
+        }
+    }
+
+    /// An error with the place of its frame: the tensor, or the header when the frame belongs to none.
+    private func damaged(_ error: FormatError, frame index: Int, tensor: String?) -> FormatError {
+        var located = error.at(path: path)
+        located.tensor = located.tensor ?? tensor
+        located.byteOffset = located.byteOffset ?? UInt64(table.offsets[index])
+        if tensor == nil, case .corrupt(let what, let expected, let found) = error.reason {
+            located.reason = .corrupt(what: "the GGUF header or the seek table: \(what)", expected: expected, found: found)
+        }
+        return located
+    }
+}
+
+/// One buffer that several threads fill, each its own part.
+// @unchecked: the parts that threads ask for do not overlap, and the buffer outlives the parallel loop they run in.
+@safe private struct DisjointParts: @unchecked Sendable {
+    private let buffer: UnsafeMutableRawBufferPointer
+
+    init(_ target: inout MutableRawSpan) {
+        unsafe buffer = target.withUnsafeMutableBytes { unsafe $0 }
+    }
+
+    func withPart<E: Error>(_ range: Range<Int>, _ body: (inout MutableRawSpan) throws(E) -> Void) throws(E) {
+        precondition(unsafe range.lowerBound >= 0 && range.upperBound <= buffer.count, "part outside the buffer")
+        var part = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[range]).mutableBytes
+        try body(&part)
+    }
+}
+
+extension MutableRawSpan {
+    /// Copies bytes of the same count.
+    @_lifetime(self: copy self)
+    fileprivate mutating func copy(_ source: RawSpan) {
+        precondition(source.byteCount == byteCount)
+        unsafe withUnsafeMutableBytes { target in
+            unsafe source.withUnsafeBytes { unsafe target.copyMemory(from: $0) }
+        }
+    }
+}
