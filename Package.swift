@@ -36,7 +36,8 @@ let package = Package(
         // The house, from the ground up.
         .target(name: "Formats", dependencies: ["CKernels", "CZstd", "CJSONC"], swiftSettings: swiftSettings),
         .target(
-            name: "Models", dependencies: ["Formats"], resources: [.embedInCode("Architectures")], swiftSettings: swiftSettings),
+            name: "Models", dependencies: ["Formats"],
+            resources: [.embedInCode("Architectures"), .embedInCode("Tokenizer/pretokenizers.json")], swiftSettings: swiftSettings),
 
         .target(name: "ResQ", swiftSettings: swiftSettings),
         // The recipes of the project, inside the binary, so that it needs no files beside it.
