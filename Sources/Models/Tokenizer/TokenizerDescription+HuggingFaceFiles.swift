@@ -99,9 +99,10 @@ extension TokenizerDescription {
     /// Control and user-defined tokens, and the unknown token, with the flags that bring them back as they are.
     func addedTokens(texts: StringTable, isByteLevel: Bool) -> JSONValue {
         var entries: [JSONValue] = []
+        let named = Set(specialTokens.map(\.id) + [unknownToken ?? -1])
         for id in texts.indices {
             let type = tokenTypes[id]
-            guard type == .control || type == .userDefined || (type == .unknown && self.id(of: .unk) == id) else { continue }
+            guard type == .control || type == .userDefined || named.contains(id) else { continue }
             let text = texts[id]
             // Raw tokens are decoded on the way back, so those that would change are looked for in normalized text.
             let isNormalized = isByteLevel ? ByteAlphabet.decoded(text) != text : type == .userDefined && text.unicodeScalars.contains("\u{2581}")

@@ -7,10 +7,11 @@ extension TokenizerDescription {
 
     init(sentencePiece file: (name: String, bytes: TensorBytes), source: HuggingFaceTokenizer) throws(ModelError) {
         let model = try SentencePieceModel(parsing: file.bytes, path: file.name)
-        // Decoders with a unigram model are written as "llama" all the same, because the reference writes them so.
-        let isT5 = ["t5", "mt5", "umt5"].contains(source.modelType) && model.kind == .unigram
+        // A unigram model of these is written as "llama" all the same, because the reference writes it so.
+        let decoders = ["llama", "mistral", "mixtral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3", "gemma3_text", "phi3"]
+        let isUnigram = model.kind == .unigram && !decoders.contains(source.modelType)
         self.init(
-            model: isT5 ? .unigram : .sentencePieceBPE, tokens: model.pieces,
+            model: isUnigram ? .unigram : .sentencePieceBPE, tokens: model.pieces,
             tokenTypes: model.types.map { $0 == .userDefined ? .normal : $0 })
         scores = model.scores
         originalFiles = [file.name: file.bytes]
@@ -18,7 +19,7 @@ extension TokenizerDescription {
 
         var changes = Changes(limit: source.vocabularySize ?? tokens.count)
         for (content, id) in try source.addedTokensFile() { changes.set(id, content, .userDefined) }
-        if isT5 {
+        if isUnigram {
             addSpacePrefix = model.addsDummyPrefix
             removeExtraWhitespaces = model.removesExtraWhitespaces
             precompiledCharsmap = model.precompiledCharsmap
