@@ -60,7 +60,7 @@ struct Vocabulary {
     /// - Parameter entries: texts with their ids, each id once.
     init(entries: [(text: String, id: Int)], path: String) throws(ModelError) {
         // Ids may leave gaps, but a vocabulary of a few tokens does not get to ask for a table of billions.
-        let limit = entries.count + 1_000_000
+        let limit = entries.count + 262_144
         var texts: [String?] = []
         for (text, id) in entries {
             guard id >= 0, id < limit else {
@@ -84,7 +84,7 @@ struct Vocabulary {
 
     /// Puts added tokens in their places: control tokens when special, else user-defined.
     mutating func add(_ added: [HuggingFaceTokenizer.AddedToken], named: Set<ExactString>) throws(ModelError) {
-        let limit = tokens.count + added.count + 1_000_000
+        let limit = tokens.count + added.count + 262_144
         var seen: Set<ExactString> = []
         // A copy per token would be quadratic: changed texts are gathered and the table is made anew.
         var changes: [Int: String] = [:]
