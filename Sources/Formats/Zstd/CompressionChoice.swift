@@ -11,13 +11,13 @@ public struct CompressionChoice: Sendable, Hashable {
     public static let storing = -131072
     /// What a level must save to be worth its time, of the sample's bytes.
     private static let worthwhileSaving = 0.01
-    private static let sampleByteCount = 64 << 10
+    private static let sampleByteCount = 32 << 10
     private static let sampleCount = 4
 
     /// Whether the tensor is stored rather than compressed.
     public var isStored: Bool { level == Self.storing }
 
-    /// Tries level 1, and the requested one when it is higher, on up to four samples of 64 KiB.
+    /// Tries level 1, and the requested one when it is higher, on up to four samples of 32 KiB.
     ///
     /// Below a saving of 1 % the tensor is stored; the requested level is taken over level 1 when it saves 1 % more.
     /// The choice depends on the bytes and the level only.
@@ -29,9 +29,11 @@ public struct CompressionChoice: Sendable, Hashable {
             (level, sampledRatio) = (Self.storing, 1)
             return
         }
-        let compressor = try ZstdCompressor()
         func ratio(_ level: Int) throws(FormatError) -> Double {
-            Double(try compressor.compress(sample.rawBytes, level: level).count) / Double(sample.count)
+            let count = try compressors.use(make: ZstdCompressor.init) { compressor throws(FormatError) in
+                try compressor.compress(sample.rawBytes, level: level).count
+            }
+            return Double(count) / Double(sample.count)
         }
         let low = min(requestedLevel, 1)
         var best = (level: low, ratio: try ratio(low))
@@ -50,3 +52,6 @@ public struct CompressionChoice: Sendable, Hashable {
         return (0..<sampleCount).map { $0 * stride..<$0 * stride + sampleByteCount }
     }
 }
+
+/// Models have many small tensors, for which making a context would cost more than the samples.
+private let compressors = ContextPool<ZstdCompressor>()
