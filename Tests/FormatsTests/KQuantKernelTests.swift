@@ -31,8 +31,8 @@ import Formats
     /// Any bytes are valid blocks.
     @Test(arguments: types, KernelLevel.allCases) func decodersAgree(_ type: GGMLType, _ level: KernelLevel) throws {
         let block = try #require(kQuantBlock(type))
-        var random = SplitMix(state: 99)
-        let source = (0..<Self.count / type.blockSize * type.typeSize).map { _ in UInt8(truncatingIfNeeded: random.next()) }
+        var random = SeededRandom(seed: 99)
+        let source = random.bytes(Self.count / type.blockSize * type.typeSize)
         var expected = [Float](repeating: 0, count: Self.count)
         var actual = [Float](repeating: 1, count: Self.count)
         var expectedSpan = expected.mutableSpan
@@ -57,23 +57,8 @@ import Formats
         unsafe block.decodeKernel([UInt8]().span.bytes, into: &floatSpan)
     }
 
-    private struct SplitMix: RandomNumberGenerator {
-        var state: UInt64
-
-        mutating func next() -> UInt64 {
-            state &+= 0x9e37_79b9_7f4a_7c15
-            var z = state
-            z = (z ^ (z >> 30)) &* 0xbf58_476d_1ce4_e5b9
-            z = (z ^ (z >> 27)) &* 0x94d0_49bb_1331_11eb
-            return z ^ (z >> 31)
-        }
-
-        mutating func uniform() -> Float { Float(next() >> 40) * 0x1p-24 }
-        mutating func normal() -> Float { uniform() + uniform() + uniform() + uniform() - 2 }
-    }
-
-    private static func make(_ seed: UInt64, _ element: (inout SplitMix, Int) -> Float) -> [Float] {
-        var random = SplitMix(state: seed)
+    private static func make(_ seed: UInt64, _ element: (inout SeededRandom, Int) -> Float) -> [Float] {
+        var random = SeededRandom(seed: seed)
         return (0..<count).map { element(&random, $0) }
     }
 
@@ -106,4 +91,11 @@ import Formats
         ("infinities", { make(19) { random, _ in random.next() % 300 == 0 ? -.infinity : random.normal() } }),
         ("any bits", { make(20) { random, _ in Float(bitPattern: UInt32(truncatingIfNeeded: random.next())) } }),
     ]
+}
+
+extension SeededRandom {
+    /// In [0, 1).
+    fileprivate mutating func uniform() -> Float { Float(next() >> 40) * 0x1p-24 }
+    /// Roughly normal, of variance 1/3.
+    fileprivate mutating func normal() -> Float { uniform() + uniform() + uniform() + uniform() - 2 }
 }
