@@ -5,39 +5,63 @@
 public enum Codec {
     /// Whether `decode` knows an encoding.
     public static func canDecode(_ encoding: Encoding) -> Bool {
-        if case .block(let type) = encoding { return kQuantBlock(type) != nil }
-        return false
+        switch encoding {
+        case .plain(let dtype): PlainCodec.canDecode(dtype)
+        case .block(let type): blockCodec(type) != nil || kQuantBlock(type) != nil
+        }
     }
 
     /// Whether `encode` knows an encoding.
     public static func canEncode(_ encoding: Encoding) -> Bool {
-        if case .block(let type) = encoding { return kQuantBlock(type) != nil }
-        return false
+        switch encoding {
+        case .plain(let dtype): PlainCodec.canEncode(dtype)
+        case .block(let type): blockCodec(type) is any BlockEncoder.Type || kQuantBlock(type) != nil
+        }
     }
 
-    /// Decodes whole blocks into `Float`.
+    /// Decodes whole blocks into `Float`. Any bytes give some numbers; `firstInvalidBlock` tells whether they are sound.
+    ///
+    /// Numbers that `Float` does not hold exactly (F64, integers from 2^24) are rounded to nearest even.
     /// - Parameters:
     ///   - source: the bytes of `target.count` elements.
     ///   - target: receives the elements in order.
-    public static func decode(_ encoding: Encoding, _ source: RawSpan, into target: inout MutableSpan<Float>) throws(FormatError) {
-        if case .block(let type) = encoding, let block = kQuantBlock(type) {
-            return block.decode(source, into: &target)
+    /// - Throws: `.unsupported` when `canDecode` is false.
+    public static func decode(
+        _ encoding: Encoding, _ source: RawSpan, into target: inout MutableSpan<Float>
+    ) throws(FormatError) {
+        switch encoding {
+        case .plain(let dtype) where PlainCodec.canDecode(dtype): return PlainCodec.decode(dtype, source, into: &target)
+        case .block(let type):
+            if let codec = blockCodec(type) { return codec.decode(source, into: &target) }
+            if let block = kQuantBlock(type) { return block.decode(source, into: &target) }
+        default: break
         }
         throw FormatError(.unsupported(what: "decoding \(encoding.name)"))
     }
 
     /// Encodes rows of `columnCount` elements each.
+    ///
+    /// NaN and infinities do not trap, but what block types make of them is of no use; ask `firstNonFinite` before.
     /// - Parameters:
     ///   - source: whole rows.
     ///   - columnCount: elements of a row; a multiple of the encoding's block size.
-    ///   - importance: one weight per column (an importance matrix's row), or `nil`.
+    ///   - importance: one weight per column (an importance matrix's row), or `nil`. Plain encodings do not look at it.
     ///   - target: exactly the bytes of these rows.
+    /// - Throws: `.unsupported` when `canEncode` is false, or for importance where it is not known how to use it.
     public static func encode(
         _ source: Span<Float>, as encoding: Encoding, columnCount: Int, importance: Span<Float>?,
         into target: inout MutableRawSpan
     ) throws(FormatError) {
-        if case .block(let type) = encoding, let block = kQuantBlock(type) {
-            return try block.encode(source, columnCount: columnCount, importance: importance, into: &target)
+        switch encoding {
+        case .plain(let dtype) where PlainCodec.canEncode(dtype): return PlainCodec.encode(dtype, source, into: &target)
+        case .block(let type):
+            if let codec = blockCodec(type) as? any BlockEncoder.Type {
+                return try codec.encode(source, columnCount: columnCount, importance: importance, into: &target)
+            }
+            if let block = kQuantBlock(type) {
+                return try block.encode(source, columnCount: columnCount, importance: importance, into: &target)
+            }
+        default: break
         }
         throw FormatError(.unsupported(what: "encoding \(encoding.name)"))
     }

@@ -1,0 +1,93 @@
+/// A block type of ggml that can be decoded.
+///
+/// `decodeBlock` is the definition, one block at a time, written to be read. Types that models are full of also have a
+/// C loop over many blocks, which gives the same bits; tests hold the two against each other.
+package protocol BlockCodec: SendableMetatype {
+    static var type: GGMLType { get }
+    /// Decodes one block of `type.typeSize` bytes into `type.blockSize` elements. Any bytes are valid.
+    static func decodeBlock(_ block: Span<UInt8>, into target: inout MutableSpan<Float>)
+    /// Decodes whole blocks.
+    static func decode(_ source: RawSpan, into target: inout MutableSpan<Float>)
+}
+
+/// A block type that can be encoded as well.
+package protocol BlockEncoder: BlockCodec {
+    /// Encodes `type.blockSize` elements; `block` has `type.typeSize` bytes, all zero.
+    static func encodeBlock(_ source: Span<Float>, into block: inout MutableSpan<UInt8>)
+    /// Encodes whole blocks.
+    static func encode(_ source: Span<Float>, into target: inout MutableRawSpan)
+}
+
+extension BlockCodec {
+    package static func decode(_ source: RawSpan, into target: inout MutableSpan<Float>) {
+        decodeScalar(source, into: &target)
+    }
+
+    /// Decodes whole blocks, one at a time.
+    package static func decodeScalar(_ source: RawSpan, into target: inout MutableSpan<Float>) {
+        let count = blockCount(elements: target.count, bytes: source.byteCount)
+        let (elements, size) = (type.blockSize, type.typeSize)
+        // Any byte is a valid UInt8.
+        let bytes = unsafe source._unsafeView(as: UInt8.self)
+        for index in 0..<count {
+            var part = target.part(index * elements..<(index + 1) * elements)
+            decodeBlock(bytes.extracting(index * size..<(index + 1) * size), into: &part)
+        }
+    }
+
+    /// The number of blocks, after checking that both sides hold exactly that many.
+    static func blockCount(elements: Int, bytes: Int) -> Int {
+        let count = elements / type.blockSize
+        precondition(
+            count * type.blockSize == elements && count * type.typeSize == bytes,
+            "\(type.name): \(elements) elements and \(bytes) bytes are not the same whole blocks")
+        return count
+    }
+}
+
+extension BlockEncoder {
+    package static func encode(_ source: Span<Float>, into target: inout MutableRawSpan) {
+        encodeScalar(source, into: &target)
+    }
+
+    /// Encodes whole rows of `columnCount` elements.
+    /// - Throws: `.unsupported` for an importance matrix.
+    package static func encode(
+        _ source: Span<Float>, columnCount: Int, importance: Span<Float>?, into target: inout MutableRawSpan
+    ) throws(FormatError) {
+        precondition(columnCount % type.blockSize == 0, "a row is whole blocks")
+        guard importance == nil else {
+            throw FormatError(.unsupported(what: "encoding \(type.name) with an importance matrix"))
+        }
+        encode(source, into: &target)
+    }
+
+    /// Encodes whole blocks, one at a time.
+    package static func encodeScalar(_ source: Span<Float>, into target: inout MutableRawSpan) {
+        let count = blockCount(elements: source.count, bytes: target.byteCount)
+        let (elements, size) = (type.blockSize, type.typeSize)
+        var block = [UInt8](repeating: 0, count: size)
+        for index in 0..<count {
+            for byte in block.indices { block[byte] = 0 }
+            var bytes = block.mutableSpan
+            encodeBlock(source.extracting(index * elements..<(index + 1) * elements), into: &bytes)
+            for byte in block.indices {
+                target.storeBytes(of: block[byte], toByteOffset: index * size + byte, as: UInt8.self)
+            }
+        }
+    }
+}
+
+/// The type's own implementation, or `nil` when nothing here decodes it.
+///
+/// Q8_1 and Q8_K hold activations while a model runs; no file has them and the reference does not decode them.
+package func blockCodec(_ type: GGMLType) -> (any BlockCodec.Type)? {
+    switch type {
+    case .q4_0: Q4_0.self
+    case .q4_1: Q4_1.self
+    case .q5_0: Q5_0.self
+    case .q5_1: Q5_1.self
+    case .q8_0: Q8_0.self
+    default: nil
+    }
+}
