@@ -69,7 +69,9 @@ let package = Package(
             swiftSettings: swiftSettings),
 
         .testTarget(
-            name: "FormatsTests", dependencies: ["Formats"], exclude: ["Fixtures"], swiftSettings: swiftSettings),
+            name: "FormatsTests",
+            dependencies: ["Formats", .product(name: "Crypto", package: "swift-crypto")],
+            exclude: ["Fixtures"], swiftSettings: swiftSettings),
         .testTarget(name: "ResQTests", dependencies: ["ResQ"], swiftSettings: swiftSettings),
         .testTarget(
             name: "PassesTests", dependencies: ["Passes", "Formats", "Models"], swiftSettings: swiftSettings),

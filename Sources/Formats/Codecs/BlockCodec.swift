@@ -88,6 +88,19 @@ package func blockCodec(_ type: GGMLType) -> (any BlockCodec.Type)? {
     case .q5_0: Q5_0.self
     case .q5_1: Q5_1.self
     case .q8_0: Q8_0.self
+    case .tq1_0: TQ1_0.self
+    case .tq2_0: TQ2_0.self
+    case .mxfp4: MXFP4.self
+    case .nvfp4: NVFP4.self
+    case .q1_0: Q1_0.self
+    case .q2_0: Q2_0.self
+    case .iq1_s: IQ1_S.self
+    case .iq1_m: IQ1_M.self
+    case .iq2_xxs: IQ2_XXS.self
+    case .iq2_xs: IQ2_XS.self
+    case .iq2_s: IQ2_S.self
+    case .iq3_xxs: IQ3_XXS.self
+    case .iq3_s: IQ3_S.self
     default: nil
     }
 }

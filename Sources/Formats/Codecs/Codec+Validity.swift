@@ -1,0 +1,94 @@
+extension Codec {
+    /// The index of the first NaN or infinity.
+    public static func firstNonFinite(_ elements: Span<Float>) -> Int? {
+        // Runs without a branch inside, so that they vectorize; then the one with a find, element by element.
+        let run = 1024
+        var start = 0
+        while start < elements.count {
+            let end = min(start + run, elements.count)
+            let part = elements.extracting(start..<end)
+            var found = false
+            for i in part.indices { found = found || isNonFinite(part[i]) }
+            if found {
+                for i in part.indices where isNonFinite(part[i]) { return start + i }
+            }
+            start = end
+        }
+        return nil
+    }
+
+    @inline(__always)
+    private static func isNonFinite(_ value: Float) -> Bool { value.bitPattern & 0x7f80_0000 == 0x7f80_0000 }
+
+    /// The index of the first block with a NaN or infinite scale, as llama.cpp's check of tensors finds it; of plain
+    /// floating-point numbers the index of the first NaN or infinity. Integers are always valid.
+    /// - Parameter source: whole blocks; bytes after the last whole one are not looked at.
+    public static func firstInvalidBlock(_ encoding: Encoding, _ source: RawSpan) -> Int? {
+        switch encoding {
+        case .plain(let dtype): firstInvalidElement(dtype, source)
+        case .block(let type): firstInvalidBlock(type, source)
+        }
+    }
+
+    private static func firstInvalidElement(_ dtype: DType, _ source: RawSpan) -> Int? {
+        guard dtype.isFloatingPoint else { return nil }
+        if dtype == .f64 {
+            // Not by way of Float: large numbers are valid.
+            for i in 0..<source.byteCount / 8 {
+                let exponent: UInt64 = 0x7ff0_0000_0000_0000
+                if source.littleEndian(UInt64.self, at: i * 8) & exponent == exponent { return i }
+            }
+            return nil
+        }
+        // A run of 4096 elements is whole bytes whatever the width.
+        let run = 4096
+        var elements = [Float](repeating: 0, count: run)
+        let count = source.byteCount * 8 / dtype.bitWidth
+        for start in stride(from: 0, to: count, by: run) {
+            let length = min(run, count - start)
+            let bytes = start * dtype.bitWidth / 8..<(start + length) * dtype.bitWidth / 8
+            var span = elements.mutableSpan
+            var part = span.part(0..<length)
+            PlainCodec.decode(dtype, source.extracting(bytes), into: &part)
+            if let found = firstNonFinite(elements.span.extracting(0..<length)) { return start + found }
+        }
+        return nil
+    }
+
+    private static func firstInvalidBlock(_ type: GGMLType, _ source: RawSpan) -> Int? {
+        let offsets = type.halfScaleOffsets
+        for block in 0..<source.byteCount / type.typeSize {
+            let start = block * type.typeSize
+            switch type {
+            case .mxfp4: if source.littleEndian(UInt8.self, at: start) == 0xff { return block }
+            case .q8_K: if source.littleEndian(UInt32.self, at: start) & 0x7f80_0000 == 0x7f80_0000 { return block }
+            case .iq1_m:
+                // The exponent is spread over the last two of the four words that hold parts of the scale.
+                let (third, fourth) = (
+                    source.littleEndian(UInt16.self, at: start + 52), source.littleEndian(UInt16.self, at: start + 54)
+                )
+                if (third >> 4 & 0x0f00 | fourth & 0xf000) & 0x7c00 == 0x7c00 { return block }
+            default:
+                for offset in offsets
+                where source.littleEndian(UInt16.self, at: start + offset) & 0x7c00 == 0x7c00 { return block }
+            }
+        }
+        return nil
+    }
+}
+
+extension GGMLType {
+    /// Where the F16 scales and minimums of a block stand. NVFP4 has scales of another kind, all finite.
+    fileprivate var halfScaleOffsets: [Int] {
+        switch self {
+        case .q4_0, .q5_0, .q8_0, .q1_0, .q2_0, .iq1_s, .iq2_xxs, .iq2_xs, .iq2_s, .iq3_xxs, .iq3_s, .iq4_nl, .iq4_xs: [0]
+        case .q4_1, .q5_1, .q8_1, .q4_K, .q5_K: [0, 2]
+        case .q2_K: [80, 82]
+        case .q3_K: [108]
+        case .q6_K: [208]
+        case .tq1_0: [52]
+        case .tq2_0: [64]
+        default: []
+        }
+    }
+}
