@@ -2,19 +2,6 @@
 // is computed on its own, so plain loops vectorize.
 #include "lanes.h"
 
-INLINE float half_value(const uint8_t *bytes) {
-    uint32_t half = (uint32_t)bytes[0] | (uint32_t)bytes[1] << 8;
-    uint32_t magnitude = half & 0x7fff, bits = magnitude << 13;
-    float scaled;
-    memcpy(&scaled, &bits, sizeof scaled);
-    scaled *= 0x1p112f;
-    memcpy(&bits, &scaled, sizeof bits);
-    if (magnitude >= 0x7c00) bits = 0x7f800000 | (magnitude & 0x3ff) << 13;
-    bits |= (half & 0x8000) << 16;
-    memcpy(&scaled, &bits, sizeof scaled);
-    return scaled;
-}
-
 INLINE void resq_decode_q2_K_body(const uint8_t *block, float *out, size_t block_count) {
     for (; block_count > 0; block_count--, block += 84, out += 256) {
         float d = half_value(block + 80), dmin = half_value(block + 82);

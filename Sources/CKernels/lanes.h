@@ -84,6 +84,20 @@ typedef uint32_t words __attribute__((ext_vector_type(16)));
         FLOATS(value_ | (((H) & 0x8000) << 16));                                                                 \
     })
 
+// The same for one number, two little-endian bytes.
+INLINE float half_value(const uint8_t *bytes) {
+    uint32_t half = (uint32_t)bytes[0] | (uint32_t)bytes[1] << 8;
+    uint32_t magnitude = half & 0x7fff, bits = magnitude << 13;
+    float scaled;
+    memcpy(&scaled, &bits, sizeof scaled);
+    scaled *= 0x1p112f;
+    memcpy(&bits, &scaled, sizeof bits);
+    if (magnitude >= 0x7c00) bits = 0x7f800000 | (magnitude & 0x3ff) << 13;
+    bits |= (half & 0x8000) << 16;
+    memcpy(&scaled, &bits, sizeof scaled);
+    return scaled;
+}
+
 // Loads columns 0 ..< columns (a multiple of 16) of `lanes` blocks, transposed: out[c] holds column c of every block.
 // Missing lanes repeat the last block.
 INLINE void load_columns(const float *source, size_t columns, size_t lanes, floats *out) {

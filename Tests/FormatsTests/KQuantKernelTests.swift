@@ -10,7 +10,7 @@ import Formats
     private static let count = 37 * 256
 
     @Test(arguments: types, KernelLevel.allCases) func encodersAgree(_ type: GGMLType, _ level: KernelLevel) throws {
-        let block = try #require(kQuantBlock(type))
+        let block = try #require(blockEncoder(type))
         for (name, family) in Self.families {
             let source = family()
             let size = source.count / type.blockSize * type.typeSize
@@ -30,7 +30,7 @@ import Formats
 
     /// Any bytes are valid blocks.
     @Test(arguments: types, KernelLevel.allCases) func decodersAgree(_ type: GGMLType, _ level: KernelLevel) throws {
-        let block = try #require(kQuantBlock(type))
+        let block = try #require(blockEncoder(type))
         var random = SeededRandom(seed: 99)
         let source = random.bytes(Self.count / type.blockSize * type.typeSize)
         var expected = [Float](repeating: 0, count: Self.count)
@@ -47,7 +47,7 @@ import Formats
 
     /// No blocks are no work.
     @Test(arguments: types) func emptyIsFine(_ type: GGMLType) throws {
-        let block = try #require(kQuantBlock(type))
+        let block = try #require(blockEncoder(type))
         var bytes: [UInt8] = []
         var floats: [Float] = []
         var byteSpan = bytes.mutableSpan

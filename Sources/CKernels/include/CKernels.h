@@ -4,5 +4,6 @@
 
 // The hot loops that need run-time CPU dispatch. Each has a scalar Swift twin in Formats that is its test oracle.
 
+#include "blocks.h"
 #include "files.h"
 #include "kquants.h"

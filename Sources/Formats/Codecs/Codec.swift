@@ -7,7 +7,7 @@ public enum Codec {
     public static func canDecode(_ encoding: Encoding) -> Bool {
         switch encoding {
         case .plain(let dtype): PlainCodec.canDecode(dtype)
-        case .block(let type): blockCodec(type) != nil || kQuantBlock(type) != nil
+        case .block(let type): blockCodec(type) != nil
         }
     }
 
@@ -15,7 +15,7 @@ public enum Codec {
     public static func canEncode(_ encoding: Encoding) -> Bool {
         switch encoding {
         case .plain(let dtype): PlainCodec.canEncode(dtype)
-        case .block(let type): blockCodec(type) is any BlockEncoder.Type || kQuantBlock(type) != nil
+        case .block(let type): blockEncoder(type) != nil
         }
     }
 
@@ -33,7 +33,6 @@ public enum Codec {
         case .plain(let dtype) where PlainCodec.canDecode(dtype): return PlainCodec.decode(dtype, source, into: &target)
         case .block(let type):
             if let codec = blockCodec(type) { return codec.decode(source, into: &target) }
-            if let block = kQuantBlock(type) { return block.decode(source, into: &target) }
         default: break
         }
         throw FormatError(.unsupported(what: "decoding \(encoding.name)"))
@@ -55,11 +54,8 @@ public enum Codec {
         switch encoding {
         case .plain(let dtype) where PlainCodec.canEncode(dtype): return PlainCodec.encode(dtype, source, into: &target)
         case .block(let type):
-            if let codec = blockCodec(type) as? any BlockEncoder.Type {
+            if let codec = blockEncoder(type) {
                 return try codec.encode(source, columnCount: columnCount, importance: importance, into: &target)
-            }
-            if let block = kQuantBlock(type) {
-                return try block.encode(source, columnCount: columnCount, importance: importance, into: &target)
             }
         default: break
         }

@@ -4,7 +4,7 @@
 ///          2   qs   16 x u8   4-bit codes; byte l holds elements l (low nibble) and l + 16
 ///
 ///     element = d * level[code], the sixteen levels in IQ4Search.swift
-package enum IQ4NL: KQuantBlock {
+package enum IQ4NL: BlockEncoder {
     package static var type: GGMLType { .iq4_nl }
 
     package static func decodeBlock(_ block: Span<UInt8>, into target: inout MutableSpan<Float>) {

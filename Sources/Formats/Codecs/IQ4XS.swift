@@ -6,7 +6,7 @@
 ///          8   qs        128 x u8  4-bit codes; byte l of group j holds elements 32j + l (low nibble) and 32j + l + 16
 ///
 ///     element = (d * (scale - 32)) * level[code], the sixteen levels in IQ4Search.swift
-package enum IQ4XS: KQuantBlock {
+package enum IQ4XS: BlockEncoder {
     package static var type: GGMLType { .iq4_xs }
 
     package static func decodeBlock(_ block: Span<UInt8>, into target: inout MutableSpan<Float>) {

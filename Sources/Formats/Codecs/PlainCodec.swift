@@ -1,8 +1,10 @@
 /// Elements of one dtype after another, little-endian, without scales.
-enum PlainCodec {
-    static func canDecode(_ dtype: DType) -> Bool { dtype != .c64 }
+///
+/// F16 and BF16 go through C loops; `Float.init(halfBits:)`, `halfBits` and `brainBits` are their definitions.
+package enum PlainCodec {
+    package static func canDecode(_ dtype: DType) -> Bool { dtype != .c64 }
 
-    static func canEncode(_ dtype: DType) -> Bool { [.f32, .f16, .bf16, .f64].contains(dtype) }
+    package static func canEncode(_ dtype: DType) -> Bool { [.f32, .f16, .bf16, .f64].contains(dtype) }
 
     /// Decodes `target.count` elements.
     ///
@@ -10,15 +12,18 @@ enum PlainCodec {
     /// rounded to nearest even (F64 beyond the range of `Float` becomes infinite). BOOL gives 0, or 1 for any byte but 0.
     /// NaN stays NaN.
     /// - Precondition: `canDecode`, and the bytes of exactly these elements.
-    static func decode(_ dtype: DType, _ source: RawSpan, into target: inout MutableSpan<Float>) {
+    package static func decode(
+        _ dtype: DType, _ source: RawSpan, into target: inout MutableSpan<Float>, level: KernelLevel = .newest
+    ) {
         let (bits, overflow) = target.count.multipliedReportingOverflow(by: dtype.bitWidth)
         precondition(
             !overflow && bits == source.byteCount * 8,
             "\(dtype.rawValue): \(target.count) elements are not \(source.byteCount) bytes")
         switch dtype {
         case .f32: each(source, into: &target) { (bits: UInt32) in Float(bitPattern: bits) }
-        case .f16: each(source, into: &target) { (bits: UInt16) in Float(halfBits: bits) }
-        case .bf16: each(source, into: &target) { (bits: UInt16) in Float(bitPattern: UInt32(bits) << 16) }
+        // The counts were just checked.
+        case .f16: unsafe BlockKernels.f16.decode(source, into: &target, count: target.count, level: level)
+        case .bf16: unsafe BlockKernels.bf16.decode(source, into: &target, count: target.count, level: level)
         case .f64: each(source, into: &target) { (bits: UInt64) in Float(Double(bitPattern: bits)) }
         case .i8: each(source, into: &target) { (value: Int8) in Float(value) }
         case .i16: each(source, into: &target) { (value: Int16) in Float(value) }
@@ -43,14 +48,17 @@ enum PlainCodec {
 
     /// Encodes all elements; F16 and BF16 round to nearest even, too large becomes infinite, NaN becomes a quiet NaN.
     /// - Precondition: `canEncode`, and room for exactly these elements.
-    static func encode(_ dtype: DType, _ source: Span<Float>, into target: inout MutableRawSpan) {
+    package static func encode(
+        _ dtype: DType, _ source: Span<Float>, into target: inout MutableRawSpan, level: KernelLevel = .newest
+    ) {
         precondition(
             source.count <= target.byteCount && source.count * dtype.bitWidth == target.byteCount * 8,
             "\(dtype.rawValue): \(source.count) elements are not \(target.byteCount) bytes")
         switch dtype {
         case .f32: each(source, into: &target) { $0.bitPattern }
-        case .f16: each(source, into: &target) { $0.halfBits }
-        case .bf16: each(source, into: &target) { $0.brainBits }
+        // The counts were just checked.
+        case .f16: unsafe BlockKernels.f16.encode(source, into: &target, count: source.count, level: level)
+        case .bf16: unsafe BlockKernels.bf16.encode(source, into: &target, count: source.count, level: level)
         case .f64: each(source, into: &target) { Double($0).bitPattern }
         default: preconditionFailure("\(dtype.rawValue) is not encoded")
         }
@@ -90,6 +98,9 @@ enum PlainCodec {
 }
 
 extension Float {
+    /// The value of bfloat16 bits.
+    package init(brainBits bits: UInt16) { self.init(bitPattern: UInt32(bits) << 16) }
+
     /// The nearest bfloat16 bits, ties to even; NaN becomes quiet and keeps its sign and its upper payload.
     package var brainBits: UInt16 {
         if isNaN { return UInt16(truncatingIfNeeded: bitPattern >> 16) | 0x40 }

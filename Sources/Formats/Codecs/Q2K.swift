@@ -6,7 +6,7 @@
 ///          82   dmin    f16       unit of the minimums
 ///
 ///     element = (d * scale) * code - dmin * minimum
-package enum Q2K: KQuantBlock {
+package enum Q2K: BlockEncoder {
     package static var type: GGMLType { .q2_K }
 
     package static func decodeBlock(_ block: Span<UInt8>, into target: inout MutableSpan<Float>) {

@@ -7,7 +7,7 @@
 ///          108   d       f16       unit of the scales
 ///
 ///     element = (d * (scale - 32)) * (code - 4)
-package enum Q3K: KQuantBlock {
+package enum Q3K: BlockEncoder {
     package static var type: GGMLType { .q3_K }
 
     package static func decodeBlock(_ block: Span<UInt8>, into target: inout MutableSpan<Float>) {

@@ -4,7 +4,7 @@
 ///          16   qs      128 x u8  4-bit codes; byte l of quarter q holds elements 64q + l (low nibble) and 64q + l + 32
 ///
 ///     element = (d * scale) * code - dmin * minimum
-package enum Q4K: KQuantBlock {
+package enum Q4K: BlockEncoder {
     package static var type: GGMLType { .q4_K }
 
     package static func decodeBlock(_ block: Span<UInt8>, into target: inout MutableSpan<Float>) {

@@ -5,7 +5,7 @@
 ///          48   qs      128 x u8  low 4 bits; byte l of quarter q holds elements 64q + l (low nibble) and 64q + l + 32
 ///
 ///     element = (d * scale) * code - dmin * minimum
-package enum Q5K: KQuantBlock {
+package enum Q5K: BlockEncoder {
     package static var type: GGMLType { .q5_K }
 
     package static func decodeBlock(_ block: Span<UInt8>, into target: inout MutableSpan<Float>) {

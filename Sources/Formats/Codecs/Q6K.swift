@@ -7,7 +7,7 @@
 ///          208   d       f16       unit of the scales
 ///
 ///     element = (d * scale) * (code - 32)
-package enum Q6K: KQuantBlock {
+package enum Q6K: BlockEncoder {
     package static var type: GGMLType { .q6_K }
 
     package static func decodeBlock(_ block: Span<UInt8>, into target: inout MutableSpan<Float>) {

@@ -10,9 +10,7 @@ import Testing
         for family in inputs.keys where family != "weights" {
             let elements = try #require(CodecInputs.elements(family), "family \(family)")
             // NaN keep their bits here: none of them was computed.
-            let bytes = elements.flatMap { number in
-                [0, 8, 16, 24].map { UInt8(truncatingIfNeeded: number.bitPattern >> UInt32($0)) }
-            }
+            let bytes = try Codec.encoded(elements, as: .plain(.f32), columnCount: CodecInputs.columnCount)
             #expect(CodecFixtures.hash(bytes) == inputs[family]?.string, "family \(family)")
         }
     }

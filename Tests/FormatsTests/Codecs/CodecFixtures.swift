@@ -10,13 +10,15 @@ enum CodecFixtures {
         var isInvalid: Bool
     }
 
-    static let all: JSONValue = {
+    static let all = read("codec-fixtures.json")
+
+    static func read(_ name: String) -> JSONValue {
         do {
-            return try JSONValue(parsing: TensorBytes(MappedFile(path: fixturePath("codec-fixtures.json"))))
+            return try JSONValue(parsing: TensorBytes(MappedFile(path: fixturePath(name))))
         } catch {
             fatalError("\(error)")
         }
-    }()
+    }
 
     /// The types with verdicts of a kind, `encode` or `decode`, as the reference names them.
     static func types(_ kind: String) -> [String] { all[kind]?.object?.keys ?? [] }
@@ -60,11 +62,17 @@ extension Codec {
         return bytes
     }
 
+    static func firstInvalidBlock(_ encoding: Encoding, _ bytes: [UInt8]) -> Int? {
+        // Bytes have no padding.
+        firstInvalidBlock(encoding, unsafe bytes.span.bytes)
+    }
+
     /// Decodes bytes into an array.
     static func decoded(_ bytes: [UInt8], as encoding: Encoding, count: Int) throws -> [Float] {
         var elements = [Float](repeating: 1234, count: count)
         var span = elements.mutableSpan
-        try decode(encoding, bytes.span.bytes, into: &span)
+        // Bytes have no padding.
+        try decode(encoding, unsafe bytes.span.bytes, into: &span)
         return elements
     }
 }

@@ -98,7 +98,7 @@ enum CodecInputs {
 
     private static func roundedToBrain(_ value: Float) -> Float {
         let bits = value.bitPattern
-        return Float(bitPattern: (bits + 0x7fff + ((bits >> 16) & 1)) >> 16 << 16)
+        return Float(bitPattern: (bits + 0x7fff + ((bits >> 16) & 1)) & 0xffff_0000)
     }
 
     private static func nearPower(_ i: Int) -> Float {
@@ -106,16 +106,19 @@ enum CodecInputs {
         let middle = UInt32(truncatingIfNeeded: x >> 32)
         let exponent = i % 32 == 0 ? 127 + middle % 4 : 96 + middle % 32
         let mantissas: [UInt32] = [0, 1, 2, 0x7f_ffff, 0x7f_fffe, 0x7f_fffd, 0x40_0000, 0x3f_ffff]
-        return Float(bitPattern: UInt32(x >> 63) << 31 | exponent << 23 | mantissas[Int(x & 7)])
+        let sign = UInt32(x >> 63) << 31
+        return Float(bitPattern: sign | exponent << 23 | mantissas[Int(x & 7)])
     }
 
     private static func betweenHalves(_ i: Int) -> Float {
         let x = output(27, i)
         let exponent = 100 + UInt32(truncatingIfNeeded: x >> 32) % 45
         let low = min(13 + UInt32(x & 15), 23)
-        let mantissa = (UInt32(truncatingIfNeeded: x >> 8) & 0x7f_ffff) >> low << low
+        let mantissa = UInt32(truncatingIfNeeded: x >> 8) & 0x7f_ffff & ~((1 << low) - 1)
+        let middle: UInt32 = 1 << (low - 1)
         let step = UInt32((x >> 4) & 15) % 3
-        return Float(bitPattern: UInt32(x >> 63) << 31 | exponent << 23 | (mantissa + (1 << (low - 1)) + step - 1))
+        let sign = UInt32(x >> 63) << 31
+        return Float(bitPattern: sign | exponent << 23 | (mantissa + middle + step - 1))
     }
 
     private static func betweenBrains(_ i: Int) -> Float {

@@ -1,0 +1,74 @@
+import Formats
+import Testing
+
+/// The C loops of the types with one scale against the definitions, bit for bit, with every instruction set.
+@Suite struct CodecKernelTests {
+    static let types: [GGMLType] = [.q4_0, .q4_1, .q5_0, .q5_1, .q8_0]
+    private static let families = CodecFixtures.all["inputs"]?.object?.keys.filter { $0 != "weights" && $0 != "raw-bits" } ?? []
+
+    /// Whole groups of sixteen blocks, and numbers of blocks that leave lanes empty.
+    @Test(arguments: types, KernelLevel.allCases) func encodersAgree(_ type: GGMLType, _ level: KernelLevel) throws {
+        let codec = try #require(blockEncoder(type))
+        for family in Self.families {
+            let elements = try #require(CodecInputs.elements(family))
+            for blocks in [0, 1, 15, 17, 512] {
+                let source = Array(elements.suffix(blocks * type.blockSize))
+                var expected = [UInt8](repeating: 0, count: blocks * type.typeSize)
+                var actual = [UInt8](repeating: 0xaa, count: blocks * type.typeSize)
+                var expectedSpan = expected.mutableSpan
+                var actualSpan = actual.mutableSpan
+                // Bytes have no invalid values.
+                var expectedBytes = unsafe expectedSpan.mutableBytes
+                var actualBytes = unsafe actualSpan.mutableBytes
+                codec.encodeScalar(source.span, into: &expectedBytes)
+                codec.encodeKernel(source.span, into: &actualBytes, level: level)
+                #expect(expected == actual, "\(family), \(blocks) blocks")
+            }
+        }
+    }
+
+    /// Zeros of both signs, equal magnitudes of both signs: the first in order counts.
+    @Test(arguments: types, KernelLevel.allCases) func orderMatters(_ type: GGMLType, _ level: KernelLevel) throws {
+        let codec = try #require(blockEncoder(type))
+        let choices: [Float] = [0, -0.0, 1, -1, 0.5, -0.5]
+        for smallest in [0, 2] {
+            for kinds in 2...choices.count - smallest {
+                let source = (0..<64 * 32).map { choices[smallest + Int(CodecInputs.output(50, $0) % UInt64(kinds))] }
+                var expected = [UInt8](repeating: 0, count: 64 * type.typeSize)
+                var actual = expected
+                var expectedSpan = expected.mutableSpan
+                var actualSpan = actual.mutableSpan
+                // Bytes have no invalid values.
+                var expectedBytes = unsafe expectedSpan.mutableBytes
+                var actualBytes = unsafe actualSpan.mutableBytes
+                codec.encodeScalar(source.span, into: &expectedBytes)
+                codec.encodeKernel(source.span, into: &actualBytes, level: level)
+                #expect(expected == actual, "from \(smallest), \(kinds) kinds")
+            }
+        }
+    }
+
+    @Test(arguments: types, KernelLevel.allCases) func decodersAgree(_ type: GGMLType, _ level: KernelLevel) throws {
+        let codec = try #require(blockCodec(type))
+        for blocks in [0, 1, 777] {
+            let source = CodecInputs.bytes(51, byteCount: blocks * type.typeSize)
+            var expected = [Float](repeating: 0, count: blocks * type.blockSize)
+            var actual = [Float](repeating: 1, count: blocks * type.blockSize)
+            var expectedSpan = expected.mutableSpan
+            var actualSpan = actual.mutableSpan
+            codec.decodeScalar(unsafe source.span.bytes, into: &expectedSpan)
+            codec.decodeKernel(unsafe source.span.bytes, into: &actualSpan, level: level)
+            #expect(CodecFixtures.hash(expected) == CodecFixtures.hash(actual))
+        }
+    }
+
+    /// What the caller should have refused gives some bytes, and no trap.
+    @Test(arguments: GGMLType.allCases.filter { blockEncoder($0) != nil })
+    func numbersThatAreNoneDoNotTrap(_ type: GGMLType) throws {
+        let bad: [Float] = [.nan, .infinity, -.infinity, -.nan, .greatestFiniteMagnitude, 1]
+        for kinds in 1...bad.count {
+            let source = (0..<1024).map { bad[Int(CodecInputs.output(52, $0) % UInt64(kinds))] }
+            _ = try Codec.encoded(source, as: .block(type), columnCount: 256)
+        }
+    }
+}
