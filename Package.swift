@@ -17,6 +17,8 @@ let package = Package(
     name: "resq",
     platforms: [.macOS(.v26)],
     products: [
+        // An executable called `convert`, after its folder, would hide ImageMagick's.
+        .executable(name: "resq", targets: ["resq"]),
         .library(name: "Formats", targets: ["Formats"]),
         .library(name: "Models", targets: ["Models"]),
         .library(name: "ResQ", targets: ["ResQ"]),
@@ -67,6 +69,13 @@ let package = Package(
                 .product(name: "Crypto", package: "swift-crypto"),
             ],
             swiftSettings: swiftSettings),
+
+        .executableTarget(
+            name: "resq",
+            dependencies: [
+                "Formats", "Models", "Passes", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "Sources/convert", swiftSettings: swiftSettings),
 
         .testTarget(
             name: "FormatsTests",

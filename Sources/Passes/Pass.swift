@@ -10,6 +10,9 @@ public protocol Pass: Sendable {
     static var declaration: PassDeclaration { get }
     /// - Throws: `RecipeError` naming the option, for what the declaration alone cannot check.
     init(options: PassOptions) throws(RecipeError)
+    /// Replaces tensors in `graph`.
+    /// - Throws: `PipelineError.cannotApply` for a model the pass cannot treat; errors of inputs it opens.
+    func rewrite(_ graph: inout TensorGraph, in context: PassContext) throws
 }
 
 /// What a pass may know of the run it is part of, and where it reports.

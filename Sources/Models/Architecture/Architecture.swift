@@ -32,6 +32,12 @@ public struct Architecture: Sendable {
 
     let rulesByName: [String: Int]
     let rulesByGGUFName: [String: Int]
+
+    /// The Hugging Face name of the output head.
+    public var headName: String? { tensors.first { $0.role == .head }?.name.text }
+
+    /// Whether a GGUF tensor of this name is computed from the configuration.
+    package func isComputed(_ ggufName: String) -> Bool { computed.contains { $0.name == ggufName } }
 }
 
 /// Roles that share their input within one layer.
@@ -72,6 +78,9 @@ public struct TensorRule: Sendable, Hashable {
         /// Absent when the head is the embedding.
         case untied
     }
+
+    /// What a norm adds to its stored weight to get its gain: 1 where GGUF has the sum.
+    package var gainOffset: Float { change == .addOne ? 1 : 0 }
 
     /// Whether GGUF holds all experts of a layer in one tensor that are separate tensors in Hugging Face files.
     package var stacksExperts: Bool { name.hasExpert && !ggufName.hasExpert }

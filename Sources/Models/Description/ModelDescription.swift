@@ -8,7 +8,7 @@ public struct ModelDescription: Sendable {
     public let hyperparameters: Hyperparameters
     public let rope: RoPE
     /// Whether the head is the embedding.
-    public let isTied: Bool
+    public package(set) var isTied: Bool
     /// `config.json`, when the description was made from one.
     package let config: JSONObject?
     /// The shape of each tensor rule, in Hugging Face files.

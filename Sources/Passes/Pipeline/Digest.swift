@@ -27,6 +27,9 @@ public struct Digest: Sendable, Hashable, CustomStringConvertible {
         bytes = Array(hasher.finalize())
     }
 
+    /// The digest of shared bytes.
+    init(of bytes: TensorBytes) { self.init(of: bytes.bytes) }
+
     /// The digest of a text's UTF-8.
     public init(of text: String) {
         var hasher = SHA256()

@@ -1,0 +1,269 @@
+import Formats
+import Models
+
+/// A named assignment of types to the tensors of a model, as llama.cpp's quantizer makes it without an importance
+/// matrix: a base type, more bits for the tensors that suffer most, and a smaller block where a row does not divide.
+public enum Mixture: String, Sendable, CaseIterable {
+    case f32, f16, bf16
+    case q4_0, q4_1, q5_0, q5_1, q8_0
+    case q2_k, q3_k_s, q3_k_m, q3_k_l, q4_k_s, q4_k_m, q5_k_s, q5_k_m, q6_k
+    case iq4_nl, iq4_xs
+    case tq1_0, tq2_0
+    case mxfp4_moe
+
+    /// Finds a mixture by name, ignoring case; `q4_k` means `q4_k_m`, as llama.cpp has it.
+    public init?(name: String) {
+        let lower = name.lowercased()
+        self.init(rawValue: ["q3_k": "q3_k_m", "q4_k": "q4_k_m", "q5_k": "q5_k_m"][lower] ?? lower)
+    }
+
+    /// The type of everything that no exception names.
+    public var baseType: GGMLType {
+        switch self {
+        case .f32: .f32
+        case .f16: .f16
+        case .bf16: .bf16
+        case .q4_0: .q4_0
+        case .q4_1: .q4_1
+        case .q5_0: .q5_0
+        case .q5_1: .q5_1
+        case .q8_0: .q8_0
+        case .q2_k: .q2_K
+        case .q3_k_s, .q3_k_m, .q3_k_l: .q3_K
+        case .q4_k_s, .q4_k_m: .q4_K
+        case .q5_k_s, .q5_k_m: .q5_K
+        case .q6_k: .q6_K
+        case .iq4_nl: .iq4_nl
+        case .iq4_xs: .iq4_xs
+        case .tq1_0: .tq1_0
+        case .tq2_0: .tq2_0
+        case .mxfp4_moe: .mxfp4
+        }
+    }
+
+    /// What `general.file_type` of a GGUF file says of this mixture.
+    public var fileType: GGUFFileType {
+        switch self {
+        case .f32: .f32
+        case .f16: .f16
+        case .bf16: .bf16
+        case .q4_0: .q4_0
+        case .q4_1: .q4_1
+        case .q5_0: .q5_0
+        case .q5_1: .q5_1
+        case .q8_0: .q8_0
+        case .q2_k: .q2_K
+        case .q3_k_s: .q3_K_S
+        case .q3_k_m: .q3_K_M
+        case .q3_k_l: .q3_K_L
+        case .q4_k_s: .q4_K_S
+        case .q4_k_m: .q4_K_M
+        case .q5_k_s: .q5_K_S
+        case .q5_k_m: .q5_K_M
+        case .q6_k: .q6_K
+        case .iq4_nl: .iq4_NL
+        case .iq4_xs: .iq4_XS
+        case .tq1_0: .tq1_0
+        case .tq2_0: .tq2_0
+        case .mxfp4_moe: .mxfp4
+        }
+    }
+}
+
+/// What a mixture looks at in a model.
+struct MixtureModel {
+    var layerCount: Int
+    var headCount: Int
+    var kvHeadCount: Int
+    var expertCount: Int
+    /// `general.architecture` of the GGUF file.
+    var architecture: String
+
+    /// Query heads that share one key-value head.
+    var groupSize: Int { kvHeadCount > 0 ? headCount / kvHeadCount : 0 }
+    /// The shape that llama.cpp calls 70B, whose shared value weights get more bits.
+    var is70B: Bool {
+        layerCount == 80 && (architecture == "qwen2" || architecture == "llama" && headCount != kvHeadCount)
+    }
+}
+
+/// A type chosen for a tensor, and why.
+struct MixtureChoice: Equatable {
+    var type: GGMLType
+    /// The type the mixture wanted before the shape ruled it out, when that is so.
+    var wanted: GGMLType?
+}
+
+extension Mixture {
+    /// Chooses a type for each tensor.
+    ///
+    /// - Parameters:
+    ///   - tensors: GGUF names and shapes, outermost dimension first, in any order.
+    /// - Returns: by GGUF name; tensors that keep their encoding (norms, routers, vectors) are not in it.
+    func choices(for tensors: [(name: String, shape: [Int])], in model: MixtureModel) -> [String: MixtureChoice] {
+        let ordered = tensors.sorted { a, b in
+            let (layerA, layerB) = (layer(of: a.name) ?? -1, layer(of: b.name) ?? -1)
+            return layerA == layerB ? Array(a.name.utf8).lexicographicallyPrecedes(Array(b.name.utf8)) : layerA < layerB
+        }
+        var walk = MixtureWalk(
+            mixture: self, model: model,
+            valueCount: tensors.count { MixtureCategory($0.name).isValueLike },
+            isTied: !tensors.contains { MixtureCategory($0.name) == .output })
+        var choices: [String: MixtureChoice] = [:]
+        for tensor in ordered where isQuantizable(name: tensor.name, shape: tensor.shape) {
+            var wanted = baseType
+            if baseType.dtype == nil { wanted = walk.type(of: tensor.name, shape: tensor.shape) }
+            let type = fitting(wanted, columnCount: tensor.shape.last ?? 1)
+            choices[tensor.name] = MixtureChoice(type: type, wanted: type == wanted ? nil : wanted)
+        }
+        return choices
+    }
+}
+
+/// The type to take instead when a row is not a whole number of blocks: a smaller block of about the same width, then F16.
+func fitting(_ type: GGMLType, columnCount: Int) -> GGMLType {
+    guard columnCount % type.blockSize != 0 else { return type }
+    let smaller: GGMLType =
+        switch type {
+        case .iq1_s, .iq1_m, .iq2_xxs, .iq2_xs, .iq2_s, .iq3_xxs, .iq3_s, .iq4_xs: .iq4_nl
+        case .q2_0, .q2_K, .q3_K, .tq1_0, .tq2_0: .q4_0
+        case .q4_K: .q5_0
+        case .q5_K: .q5_1
+        case .q6_K: .q8_0
+        default: type
+        }
+    return columnCount % smaller.blockSize == 0 ? smaller : .f16
+}
+
+/// Whether llama.cpp's quantizer would touch a tensor: a matrix (or a stack of them) named `...weight` that is neither
+/// a norm, a router nor one of the small tables that are kept as they are.
+func isQuantizable(name: String, shape: [Int]) -> Bool {
+    // ggml counts dimensions without trailing ones, which are the outermost ones here.
+    guard shape.drop(while: { $0 == 1 }).count >= 2, name.hasSuffix("weight") else { return false }
+    let kept = [
+        "_norm.weight", "ffn_gate_inp.weight", "ffn_gate_tid2eid.weight", "altup", "laurel", "per_layer_model_proj",
+        "ssm_conv1d", "shortconv.conv.weight", "indexer.k_proj.weight", "indexer.q_proj.weight",
+        "time_mix_first.weight", "time_mix_w0.weight", "time_mix_w1.weight", "time_mix_w2.weight",
+        "time_mix_v0.weight", "time_mix_v1.weight", "time_mix_v2.weight", "time_mix_a0.weight", "time_mix_a1.weight",
+        "time_mix_a2.weight", "time_mix_g1.weight", "time_mix_g2.weight", "time_mix_decay_w1.weight",
+        "time_mix_decay_w2.weight", "time_mix_lerp_fused.weight", "attn_rel_b.weight", ".position_embd",
+        "sam.pos_embd", "sam.neck.", "sam.net_", ".rel_pos", ".patch_embd", ".patch_merger", "a.rvq.codebook",
+        "mm.a.code_embd",
+    ]
+    return name != "position_embd.weight" && name != "token_types.weight" && !kept.contains { name.contains($0) }
+}
+
+/// The layer in a GGUF tensor name, `blk.N.…`.
+private func layer(of name: String) -> Int? {
+    guard name.hasPrefix("blk.") else { return nil }
+    return Int(name.dropFirst(4).prefix { $0 != "." })
+}
+
+/// Broad kinds of tensors, by GGUF name; the first that matches.
+enum MixtureCategory {
+    case output, tokenEmbedding, attentionQKV, attentionKVB, attentionV, attentionK, attentionQ, attentionOutput
+    case ffnUp, ffnGate, ffnDown, other
+
+    init(_ name: String) {
+        let rules: [(String, MixtureCategory)] = [
+            ("attn_qkv.weight", .attentionQKV), ("attn_kv_b.weight", .attentionKVB), ("attn_v.weight", .attentionV),
+            ("attn_k.weight", .attentionK), ("attn_q.weight", .attentionQ), ("attn_output.weight", .attentionOutput),
+            ("ffn_up", .ffnUp), ("ffn_gate", .ffnGate), ("ffn_down", .ffnDown),
+        ]
+        if name == "output.weight" {
+            self = .output
+        } else if name == "token_embd.weight" || name == "per_layer_token_embd.weight" {
+            self = .tokenEmbedding
+        } else {
+            self = rules.first { name.contains($0.0) }?.1 ?? .other
+        }
+    }
+
+    /// Fused tensors that hold the values count as values.
+    var isValueLike: Bool { self == .attentionV || self == .attentionQKV || self == .attentionKVB }
+}
+
+/// The walk over a model's tensors in file order; some choices depend on how many of a kind came before.
+private struct MixtureWalk {
+    let mixture: Mixture
+    let model: MixtureModel
+    let valueCount: Int
+    let isTied: Bool
+    var valuesSeen = 0
+    var downsSeen = 0
+
+    init(mixture: Mixture, model: MixtureModel, valueCount: Int, isTied: Bool) {
+        self.mixture = mixture
+        self.model = model
+        self.valueCount = valueCount
+        self.isTied = isTied
+    }
+
+    mutating func type(of name: String, shape: [Int]) -> GGMLType {
+        let category = MixtureCategory(name)
+        switch category {
+        case _ where category == .output || isTied && category == .tokenEmbedding:
+            if mixture == .mxfp4_moe || (shape.last ?? 1) % mixture.baseType.blockSize != 0 { return .q8_0 }
+            return mixture.baseType == .q8_0 ? .q8_0 : .q6_K
+        case _ where mixture == .mxfp4_moe: return shape.count > 2 && shape[shape.count - 3] > 1 ? .mxfp4 : .q8_0
+        case .tokenEmbedding: return mixture == .tq1_0 || mixture == .tq2_0 ? .q4_K : mixture.baseType
+        case _ where category.isValueLike:
+            defer { valuesSeen += 1 }
+            return valueType
+        case .attentionK: return model.expertCount == 8 ? .q8_0 : mixture.baseType
+        case .ffnDown:
+            defer { downsSeen += 1 }
+            // With experts, several tensors share a layer and the name says which.
+            return downType(layer: model.expertCount > 1 ? layer(of: name) ?? 0 : downsSeen)
+        case .attentionOutput: return attentionOutputType
+        default: return mixture.baseType
+        }
+    }
+
+    private var valueType: GGMLType {
+        if model.expertCount == 8 { return .q8_0 }
+        var type = mixture.baseType
+        switch mixture {
+        case .q2_k: type = model.groupSize >= 4 ? .q4_K : .q3_K
+        case .q3_k_m: type = valuesSeen < 2 ? .q5_K : .q4_K
+        case .q3_k_l: type = .q5_K
+        case .iq4_nl, .iq4_xs: if model.groupSize >= 4 { type = .q5_K }
+        case .q4_k_m, .q5_k_m: if deservesMoreBits(valuesSeen, of: valueCount) { type = .q6_K }
+        case .q4_k_s: if valuesSeen < 4 { type = .q5_K }
+        default: break
+        }
+        return model.is70B && (type == .q3_K || type == .q4_K) ? .q5_K : type
+    }
+
+    private func downType(layer: Int) -> GGMLType {
+        let count = model.layerCount
+        switch mixture {
+        case .q2_k: return .q3_K
+        case .q3_k_m: return layer < count / 16 ? .q5_K : .q4_K
+        case .q3_k_l: return .q5_K
+        case .q4_k_m, .q5_k_m: return deservesMoreBits(layer, of: count) ? .q6_K : mixture.baseType
+        case .iq4_nl, .iq4_xs, .q4_k_s: return layer < count / 8 ? .q5_K : mixture.baseType
+        default: return mixture.baseType
+        }
+    }
+
+    private var attentionOutputType: GGMLType {
+        if model.expertCount == 8 {
+            switch mixture {
+            case .q2_k, .q3_k_s, .q3_k_m, .q4_k_s, .q4_k_m, .iq4_nl, .iq4_xs: return .q5_K
+            default: return mixture.baseType
+            }
+        }
+        switch mixture {
+        case .q2_k: return .q3_K
+        case .q3_k_m: return .q4_K
+        case .q3_k_l: return .q5_K
+        default: return mixture.baseType
+        }
+    }
+}
+
+/// The first and last eighth of the layers, and every third between.
+private func deservesMoreBits(_ layer: Int, of count: Int) -> Bool {
+    layer < count / 8 || layer >= 7 * count / 8 || (layer - count / 8) % 3 == 2
+}

@@ -1,0 +1,157 @@
+import Formats
+import Models
+
+/// `quantize`: gives weights the types that rules choose, rounding to nearest as each type's reference does.
+struct Quantize: Pass {
+    static let declaration = PassDeclaration(
+        identifier: "quantize",
+        summary: "Stores weights in the types that rules choose.",
+        contract: """
+            Rounds every chosen weight as the type's reference implementation does without an importance matrix. Vectors, \
+            norms, routers and the other tensors that runtimes want whole are left alone whatever the rules say. A type \
+            that does not fit a row is handled as on-fallback says.
+            """,
+        options: [
+            OptionDeclaration(
+                "rules", .rules(mixtures: Mixture.allCases.map(\.rawValue), extra: []), default: .required,
+                summary: "Which tensors get which type; the last rule that matches decides.")
+        ])
+
+    private let rules: [Rule]
+
+    init(options: PassOptions) throws(RecipeError) {
+        rules = options.rules("rules")
+    }
+
+    func rewrite(_ graph: inout TensorGraph, in context: PassContext) throws {
+        let decisions = try rules.decisions(for: graph.facts)
+        var mixtures = MixtureChoices(graph)
+        var fallbacks: [String] = []
+        var requantized = 0
+        var decision = decisions.makeIterator()
+        try graph.mapTensors { tensor in
+            guard let place = decision.next() ?? nil else { return [tensor] }
+            let rule = rules[place]
+            guard let choice = try mixtures.choice(rule.type, for: tensor) else { return [tensor] }
+            if let wanted = choice.wanted {
+                let tooNarrow = "\(tensor.info.name): \(choice.type.name) instead of \(wanted.name)"
+                guard context.onFallback != .error else {
+                    throw PipelineError.doesNotFit(
+                        tensor: tensor.info.name, type: wanted.name, shape: tensor.info.shape, fallback: choice.type.name)
+                }
+                fallbacks.append(tooNarrow)
+            }
+            if case .block = tensor.info.encoding, Encoding(choice.type) != tensor.info.encoding { requantized += 1 }
+            let note = "quantize, rule \(place + 1): \(rule.type.name)" + (choice.wanted == nil ? "" : ", fallback")
+            return [try tensor.encoded(as: Encoding(choice.type)).noting(note)]
+        }
+        if let mixture = mixtures.only { graph.mixture = mixture }
+        if requantized > 0 {
+            context.report(.warning, "\(requantized) tensors were quantized before; rounding them again loses more than rounding the original")
+        }
+        if !fallbacks.isEmpty, context.onFallback == .warn {
+            let shown = fallbacks.prefix(3).joined(separator: "; ") + (fallbacks.count > 3 ? "; …" : "")
+            context.report(.warning, "\(fallbacks.count) tensors do not fit the wanted type and get another: \(shown)")
+        }
+    }
+}
+
+extension TargetType {
+    fileprivate var name: String {
+        switch self {
+        case .keep: "keep"
+        case .encoding(let encoding): encoding.name
+        case .mixture(let name): name
+        }
+    }
+}
+
+/// The choices of the mixtures that rules name, computed once for the whole model when first asked for.
+private struct MixtureChoices {
+    private let graph: TensorGraph
+    private var choices: [Mixture: [String: MixtureChoice]] = [:]
+
+    init(_ graph: TensorGraph) { self.graph = graph }
+
+    /// The one mixture that was used, if there was just one.
+    var only: Mixture? { choices.count == 1 ? choices.keys.first : nil }
+
+    /// The type a rule gives a tensor; `nil` when it stays as it is.
+    mutating func choice(_ type: TargetType, for tensor: LazyTensor) throws -> MixtureChoice? {
+        let name = graph.ggufName(of: tensor.info)
+        switch type {
+        case .keep: return nil
+        case .encoding(let encoding):
+            guard isQuantizable(name: name, shape: tensor.info.shape) || graph.isNameless(tensor.info) else { return nil }
+            guard let wanted = encoding.ggmlType else {
+                throw PipelineError.cannotApply(pass: "quantize", why: "\(encoding.name) is not a type of ggml; use cast")
+            }
+            let fits = fitting(wanted, columnCount: tensor.info.columnCount)
+            return MixtureChoice(type: fits, wanted: fits == wanted ? nil : wanted)
+        case .mixture(let name):
+            let mixture = Mixture(rawValue: name)!  // the registry accepts only names of mixtures
+            return try all(mixture)[graph.ggufName(of: tensor.info)]
+        }
+    }
+
+    private mutating func all(_ mixture: Mixture) throws -> [String: MixtureChoice] {
+        if let known = choices[mixture] { return known }
+        guard let model = graph.mixtureModel else {
+            throw PipelineError.cannotApply(
+                pass: "quantize",
+                why: "a mixture needs a known architecture (\(graph.modelProblem.map { "\($0)" } ?? "there is no configuration")); use rules with types")
+        }
+        let made = mixture.choices(for: graph.ggufShapes, in: model)
+        choices[mixture] = made
+        return made
+    }
+}
+
+extension TensorGraph {
+    /// The name a tensor has, or would have, in GGUF.
+    func ggufName(of info: TensorInfo) -> String { model?.match(name: info.name)?.ggufName ?? info.name }
+
+    /// Whether a tensor of a model without roles looks like a weight all the same: a matrix called `…weight`.
+    fileprivate func isNameless(_ info: TensorInfo) -> Bool {
+        model == nil && info.shape.count >= 2 && info.name.hasSuffix("weight")
+    }
+
+    /// GGUF names and shapes; experts that GGUF stacks appear once.
+    fileprivate var ggufShapes: [(name: String, shape: [Int])] {
+        var seen: Set<String> = []
+        return tensors.compactMap { tensor in
+            let match = model?.match(name: tensor.info.name)
+            let name = match?.ggufName ?? tensor.info.name
+            guard seen.insert(name).inserted else { return nil }
+            return (name, match.flatMap { model?.ggufShape(of: $0) } ?? tensor.info.shape)
+        }
+    }
+
+    /// What mixtures look at, from the description or, for architectures without one, from GGUF metadata.
+    fileprivate var mixtureModel: MixtureModel? {
+        if let model {
+            let numbers = model.hyperparameters
+            return MixtureModel(
+                layerCount: numbers.layers, headCount: numbers.heads, kvHeadCount: numbers.keyValueHeads,
+                expertCount: numbers.experts, architecture: model.architecture.ggufName)
+        }
+        guard case .gguf(let metadata) = metadata, let name = metadata["general.architecture"]?.string,
+            let layers = metadata["\(name).block_count"]?.integer
+        else { return nil }
+        let heads = metadata["\(name).attention.head_count"]?.integer ?? 0
+        return MixtureModel(
+            layerCount: layers, headCount: heads,
+            kvHeadCount: metadata["\(name).attention.head_count_kv"]?.integer ?? heads,
+            expertCount: metadata["\(name).expert_count"]?.integer ?? 0, architecture: name)
+    }
+
+    /// What selectors look at in each tensor, in order.
+    var facts: [TensorFacts] {
+        tensors.map { tensor in
+            let match = model?.match(name: tensor.info.name)
+            return TensorFacts(
+                name: tensor.info.name, role: match?.role.rawValue, layer: match?.layer,
+                layerCount: model?.hyperparameters.layers ?? 0, shape: tensor.info.shape)
+        }
+    }
+}

@@ -1,0 +1,26 @@
+import Formats
+import Models
+
+/// `untie`: gives a model whose head is its embedding a head of its own.
+struct Untie: Pass {
+    static let declaration = PassDeclaration(
+        identifier: "untie",
+        summary: "Gives a tied model a head of its own, a copy of its embedding.",
+        contract: "Function-preserving: the logits are the same bit for bit. Models that are not tied are left alone.")
+
+    init(options: PassOptions) {}
+
+    init() {}
+
+    func rewrite(_ graph: inout TensorGraph, in context: PassContext) throws {
+        guard let model = graph.model else {
+            throw PipelineError.cannotApply(pass: "untie", why: "the architecture is unknown")
+        }
+        guard model.isTied else { return }
+        guard let embedding = graph.tensors.first(where: { model.match(name: $0.info.name)?.role == .embedding }),
+            let head = model.architecture.headName
+        else { throw PipelineError.cannotApply(pass: "untie", why: "the model has no embedding to copy") }
+        graph[head] = embedding.renamed(head).noting("untied from \(embedding.info.name)")
+        try graph.setTied(false)
+    }
+}

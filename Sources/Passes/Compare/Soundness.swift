@@ -1,0 +1,50 @@
+import Formats
+import Synchronization
+
+/// What a full decode of a model found.
+public struct Soundness: Sendable {
+    /// Each tensor with its fault, in file order; sound tensors are not listed.
+    public var faults: [(tensor: String, what: String)]
+    public var tensorCount: Int
+    public var byteCount: Int
+
+    public var isSound: Bool { faults.isEmpty }
+
+    /// Decodes every tensor of a source and checks that scales and values are finite numbers.
+    ///
+    /// Compressed sources verify their checksums on the way. Memory: one run of rows per thread.
+    public init(_ source: any TensorSource, threadCount: Int, progress: Progress = Progress()) {
+        let tensors = source.manifest.tensors
+        let total = tensors.reduce(0) { $0 + $1.byteCount }
+        progress.begin(.verifying, byteCount: total)
+        let found = Mutex([String?](repeating: nil, count: tensors.count))
+        inParallel(count: tensors.count, threadCount: threadCount) { index in
+            let fault = Soundness.fault(in: tensors[index], at: index, of: source)
+            found.withLock { $0[index] = fault }
+            progress.advance(tensors[index].byteCount)
+        }
+        let results = found.withLock { $0 }
+        faults = zip(tensors, results).compactMap { tensor, fault in fault.map { (tensor.name, $0) } }
+        tensorCount = tensors.count
+        byteCount = total
+    }
+
+    private static func fault(in info: TensorInfo, at index: Int, of source: any TensorSource) -> String? {
+        let tensor = LazyTensor(info: info, operation: SourceSlice(source: source, index: index))
+        do {
+            for rows in info.rowRuns(ofElements: 1 << 18) {
+                let bytes = try tensor.rows(rows)
+                if let block = Codec.firstInvalidBlock(info.encoding, bytes.bytes) {
+                    let element = rows.lowerBound * info.columnCount + block * info.encoding.blockSize
+                    return "not a finite number at element \(element)"
+                }
+                bytes.discard()
+            }
+            return nil
+        } catch let error as FormatError {
+            return error.description
+        } catch {
+            return "\(error)"
+        }
+    }
+}

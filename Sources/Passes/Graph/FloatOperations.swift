@@ -1,0 +1,132 @@
+import Formats
+
+/// An operation whose output row `i` depends on row `i` of one input alone, so that rows can be reordered before it.
+protocol RowwiseOperation: TensorOperation {
+    var input: LazyTensor { get set }
+    /// Changes decoded rows in place. `rows` are their numbers, `values` holds `[rows, columns]`.
+    func change(_ rows: Range<Int>, _ values: inout MutableSpan<Float>) throws
+}
+
+extension RowwiseOperation {
+    var inputs: [LazyTensor] { [input] }
+
+    func rows(_ range: Range<Int>, of info: TensorInfo) throws -> TensorBytes {
+        try encodedRows(range, of: info) { rows, values throws in
+            try decodeRows(rows, of: input, into: &values)
+            try change(rows, &values)
+        }
+    }
+}
+
+/// Elements read as `Float` and stored in another encoding, rounding as that encoding's reference does.
+struct Reencode: RowwiseOperation {
+    var input: LazyTensor
+
+    var summary: String { "encode" }
+
+    func change(_ rows: Range<Int>, _ values: inout MutableSpan<Float>) {}
+}
+
+/// A constant added to every element; GGUF stores Gemma's norm weights plus one.
+///
+///     out = in + constant        in Float
+struct AddConstant: RowwiseOperation {
+    var input: LazyTensor
+    let constant: Float
+
+    var summary: String { "add \(constant)" }
+
+    func change(_ rows: Range<Int>, _ values: inout MutableSpan<Float>) {
+        for index in 0..<values.count { values[index] += constant }
+    }
+}
+
+extension LazyTensor {
+    /// The tensor in another encoding. Re-encoding into its own encoding is the tensor itself.
+    public func encoded(as encoding: Encoding) throws -> LazyTensor {
+        guard encoding != info.encoding else { return self }
+        guard Codec.canDecode(info.encoding) else {
+            throw FormatError(.unsupported(what: "decoding \(info.encoding.name)"), tensor: info.name)
+        }
+        guard Codec.canEncode(encoding) else {
+            throw FormatError(.unsupported(what: "encoding \(encoding.name)"), tensor: info.name)
+        }
+        let target = try TensorInfo(name: info.name, encoding: encoding, shape: info.shape)
+        return LazyTensor(info: target, operation: Reencode(input: self), history: history)
+    }
+
+    /// A constant added to every element, stored as F32; adding its negative gives back the tensor that was added to.
+    public func adding(_ constant: Float) throws -> LazyTensor {
+        if let earlier = operation as? AddConstant, earlier.constant == -constant {
+            var original = earlier.input.renamed(info.name)
+            original.history = history
+            return original
+        }
+        let target = try TensorInfo(name: info.name, encoding: .plain(.f32), shape: info.shape)
+        return LazyTensor(info: target, operation: AddConstant(input: self, constant: constant), history: history)
+    }
+}
+
+/// Elements that fit the second-level cache as `Float`, so that a run of rows is decoded and encoded while it is there.
+let scratchElementCount = 1 << 16
+
+/// Computes rows as `Float`, a cache-sized run at a time, and stores them in `info`'s encoding.
+/// - Parameter compute: fills the floats of the given rows.
+func encodedRows(
+    _ range: Range<Int>, of info: TensorInfo, compute: (Range<Int>, inout MutableSpan<Float>) throws -> Void
+) throws -> TensorBytes {
+    guard let rowByteCount = info.rowByteCount else {
+        throw FormatError(.unsupported(what: "encoding \(info.encoding.name)"), tensor: info.name)
+    }
+    let columnCount = info.columnCount
+    let rowsAtOnce = max(1, scratchElementCount / max(1, columnCount))
+    var floats = [Float](repeating: 0, count: min(rowsAtOnce, range.count) * columnCount)
+    let storage = try ArrayStorage(byteCount: range.count * rowByteCount) { (target) throws in
+        var row = range.lowerBound
+        while row < range.upperBound {
+            let rows = row..<min(range.upperBound, row + rowsAtOnce)
+            let elementCount = rows.count * columnCount
+            var all = floats.mutableSpan
+            var part = all.part(0..<elementCount)
+            try compute(rows, &part)
+            if let bad = Codec.firstNonFinite(part.span) {
+                throw PipelineError.notFinite(tensor: info.name, index: rows.lowerBound * columnCount + bad)
+            }
+            if info.encoding == .plain(.f16), let bad = firstOverflowingF16(part.span) {
+                throw PipelineError.overflows(
+                    tensor: info.name, index: rows.lowerBound * columnCount + bad, type: info.encoding.name)
+            }
+            let bytes = (rows.lowerBound - range.lowerBound) * rowByteCount..<(rows.upperBound - range.lowerBound) * rowByteCount
+            var slot = target.part(bytes)
+            try Codec.encode(part.span, as: info.encoding, columnCount: columnCount, importance: nil, into: &slot)
+            row = rows.upperBound
+        }
+    }
+    return TensorBytes(storage)
+}
+
+/// The first value that would round to infinity in F16: from halfway between the largest number and the next step.
+private func firstOverflowingF16(_ values: Span<Float>) -> Int? {
+    let limit: Float = 65520
+    for index in 0..<values.count where abs(values[index]) >= limit { return index }
+    return nil
+}
+
+/// Decodes some rows of a tensor.
+func decodeRows(_ rows: Range<Int>, of tensor: LazyTensor, into target: inout MutableSpan<Float>) throws {
+    let bytes = try tensor.rows(rows)
+    do {
+        try Codec.decode(tensor.info.encoding, bytes.bytes, into: &target)
+    } catch {
+        throw FormatError(error.reason, path: error.path, tensor: tensor.info.name, byteOffset: error.byteOffset)
+    }
+}
+
+/// A whole small tensor as floats: norm weights, scales, LoRA factors.
+func floats(of tensor: LazyTensor) throws -> [Float] {
+    var values = [Float](repeating: 0, count: tensor.info.elementCount)
+    guard !values.isEmpty else { return [] }
+    var span = values.mutableSpan
+    try decodeRows(0..<tensor.info.rowCount, of: tensor, into: &span)
+    return values
+}

@@ -1,0 +1,144 @@
+import Formats
+import Synchronization
+
+/// Fills a layout with the bytes of its tensors, proves what stands on the disk, and only then gives the files their
+/// names.
+///
+/// Every piece is computed once, hashed, written at its place, and let go: memory holds one piece per thread. After the
+/// last one, every piece is read back from the file and hashed again. Pieces are independent, so the bytes do not
+/// depend on the number of threads.
+struct ArtifactWriter {
+    let layout: ArtifactLayout
+    /// The tensors, by the index that the layout's places carry.
+    let tensors: [LazyTensor]
+    /// The output file, or the folder that holds the files when they have names.
+    let path: String
+    let inputs: [FileIdentity]
+    let threadCount: Int
+    let journal: Journal?
+    let progress: Progress
+
+    /// Bytes of a piece: large enough to amortise a write, small enough to keep memory flat.
+    static let pieceByteCount = 2 << 20
+
+    /// - Returns: how many tensors an earlier run had finished.
+    func write() throws -> Int {
+        let files = try layout.files.map { file in
+            try OutputFile(
+                path: self.path(of: file), byteCount: file.byteCount, resume: journal != nil, keepsPart: journal != nil,
+                inputs: inputs)
+        }
+        let pieces = layout.pieces(ofAbout: Self.pieceByteCount)
+        let byTensor = Dictionary(grouping: pieces.indices) { pieces[$0].tensor }
+        let digests = Mutex([Digest?](repeating: nil, count: pieces.count))
+        progress.begin(.writing, byteCount: pieces.reduce(0) { $0 + $1.byteCount })
+
+        let resumed = try finishedEarlier(files: files, pieces: pieces, byTensor: byTensor, digests: digests)
+        try writeHeaders(files, zeroing: resumed.isEmpty)
+        try writePieces(pieces, byTensor: byTensor, to: files, digests: digests, skipping: resumed)
+
+        progress.begin(.readingBack, byteCount: pieces.reduce(0) { $0 + $1.byteCount })
+        try readBack(pieces, from: files, digests: digests.withLock { $0 })
+        for file in files { try file.finish() }
+        return resumed.count
+    }
+
+    private func path(of file: FileLayout) -> String {
+        file.name.isEmpty ? path : path + "/" + file.name
+    }
+
+    /// Hashes what the journal says was finished; what does not match is done again.
+    private func finishedEarlier(
+        files: [OutputFile], pieces: [Piece], byTensor: [Int: [Int]], digests: borrowing Mutex<[Digest?]>
+    ) throws -> Set<Int> {
+        var finished: Set<Int> = []
+        for entry in journal?.finished ?? [] {
+            guard let indices = byTensor[entry.tensor], pieces[indices[0]].file == entry.file else { continue }
+            let file = files[entry.file]
+            guard file.resumedByteCount == layout.files[entry.file].byteCount else { continue }
+            let found = try indices.map { index in
+                let piece = pieces[index]
+                return Digest(of: try file.read(piece.byteOffset..<piece.byteOffset + piece.byteCount))
+            }
+            guard Digest(of: found) == entry.digest else { continue }
+            digests.withLock { digests in
+                for (index, digest) in zip(indices, found) { digests[index] = digest }
+            }
+            finished.insert(entry.tensor)
+            progress.advance(indices.reduce(0) { $0 + pieces[$1].byteCount })
+        }
+        return finished
+    }
+
+    private func writeHeaders(_ files: [OutputFile], zeroing: Bool) throws {
+        for (file, layout) in zip(files, layout.files) {
+            try file.write(layout.header.bytes, at: 0)
+            // What an unknown part left between the tensors must not survive as padding.
+            guard file.resumedByteCount > 0 else { continue }
+            var end = layout.header.count
+            for tensor in layout.tensors.sorted(by: { $0.byteOffset < $1.byteOffset }) {
+                try file.writeZeros(end..<tensor.byteOffset)
+                end = tensor.byteOffset + tensor.info.byteCount
+            }
+            try file.writeZeros(end..<layout.byteCount)
+        }
+    }
+
+    private func writePieces(
+        _ pieces: [Piece], byTensor: [Int: [Int]], to files: [OutputFile], digests: borrowing Mutex<[Digest?]>,
+        skipping resumed: Set<Int>
+    ) throws {
+        let todo = pieces.indices.filter { !resumed.contains(pieces[$0].tensor) }
+        let remaining = Mutex(byTensor.mapValues(\.count))
+        // Mutex cannot be captured by an escaping closure; this one does not escape the call.
+        try inParallel(count: todo.count, threadCount: threadCount) { number throws(any Error) in
+            let index = todo[number]
+            let piece = pieces[index]
+            let bytes = try tensors[piece.tensor].rows(piece.rows)
+            try files[piece.file].write(bytes.bytes, at: piece.byteOffset)
+            let digest = Digest(of: bytes)
+            digests.withLock { $0[index] = digest }
+            progress.advance(piece.byteCount)
+            let isLast = remaining.withLock { remaining in
+                remaining[piece.tensor]! -= 1
+                return remaining[piece.tensor] == 0
+            }
+            if isLast, let journal {
+                let all = digests.withLock { digests in byTensor[piece.tensor]!.map { digests[$0]! } }
+                try journal.record(Journal.Entry(file: piece.file, tensor: piece.tensor, digest: Digest(of: all)))
+            }
+        }
+    }
+
+    private func readBack(_ pieces: [Piece], from files: [OutputFile], digests: [Digest?]) throws {
+        for (file, layout) in zip(files, layout.files) {
+            let found = try file.read(0..<layout.header.count)
+            guard Digest(of: found) == Digest(of: layout.header) else {
+                throw PipelineError.readBackMismatch(path: file.path, tensor: "", what: "the header differs")
+            }
+        }
+        try inParallel(count: pieces.count, threadCount: threadCount) { index throws(any Error) in
+            let piece = pieces[index]
+            let bytes = try files[piece.file].read(piece.byteOffset..<piece.byteOffset + piece.byteCount)
+            guard Digest(of: bytes) == digests[index] else {
+                throw PipelineError.readBackMismatch(
+                    path: files[piece.file].path, tensor: tensors[piece.tensor].info.name,
+                    what: "rows \(piece.rows.lowerBound) to \(piece.rows.upperBound - 1) are not what was written")
+            }
+            progress.advance(piece.byteCount)
+        }
+    }
+}
+
+extension OutputFile {
+    /// Writes zeros over a range, in runs.
+    func writeZeros(_ range: Range<Int>) throws(FormatError) {
+        let zeros = TensorBytes([UInt8](repeating: 0, count: min(range.count, 1 << 20)))
+        var offset = range.lowerBound
+        while offset < range.upperBound {
+            let count = min(zeros.count, range.upperBound - offset)
+            try write(zeros[0..<count].bytes, at: offset)
+            offset += count
+        }
+    }
+}

@@ -1,0 +1,128 @@
+import Foundation
+import Formats
+import Models
+
+/// One model on its way to one output: opened, rewritten by a recipe's passes, and laid out, but not yet computed.
+public struct Conversion: Sendable {
+    public let output: Output
+    /// The remarks that passes and the export made.
+    public let diagnostics: [Diagnostic]
+    /// The graph after all passes, under Hugging Face names.
+    public let graph: TensorGraph
+    private let inputs: [SourceFile]
+    private let provenance: (recipe: String, name: String)?
+    private let export: Export
+    private let architectures: ArchitectureLibrary
+
+    /// Opens the input, runs the passes and lays the output out. Reads headers only.
+    ///
+    /// - Parameters:
+    ///   - passes: in order.
+    ///   - provenance: the resolved recipe and its name, recorded in the artifact; `nil` for a plain change of
+    ///     container, which keeps a file's metadata as it is.
+    public init(
+        input: String, passes: [any Pass], output: Output, onFallback: FallbackPolicy,
+        provenance: (recipe: String, name: String)?, architectures: ArchitectureLibrary
+    ) throws {
+        let source = try openTensorSource(at: input)
+        var graph = try TensorGraph(source, architectures: architectures)
+        let context = PassContext(onFallback: onFallback)
+        for pass in passes { try pass.rewrite(&graph, in: context) }
+        self.output = output
+        self.graph = graph
+        self.inputs = source.files + context.inputs
+        self.provenance = provenance
+        let record = provenance.map { [inputs] in Provenance(recipe: $0.recipe, recipeName: $0.name, unhashed: inputs) }
+        self.architectures = architectures
+        self.export = try Export(graph, to: output, provenance: record, library: architectures, context: context)
+        self.diagnostics = context.diagnostics
+        try refuseOverwritingInputs()
+    }
+
+    /// What would be written.
+    public func plan(threadCount: Int) -> Plan {
+        Plan(export, threadCount: threadCount, diagnostics: diagnostics)
+    }
+
+    /// Computes and writes everything, reads it back, and gives the files their names.
+    ///
+    /// - Parameters:
+    ///   - workDirectory: keeps the state of a run that is interrupted; created when missing.
+    ///   - replacesExisting: whether a folder that already holds files may be written into.
+    /// - Throws: `PipelineError`, `FormatError`, and what passes throw. Then no output file has its name.
+    public func run(
+        threadCount: Int, workDirectory: String? = nil, replacesExisting: Bool = false, progress: Progress = Progress()
+    ) throws -> ConversionReport {
+        try refuseExisting(replacesExisting)
+        var export = export
+        if let provenance {
+            progress.begin(.hashing, byteCount: inputs.reduce(0) { $0 + $1.byteCount })
+            let digests = try hashes(of: inputs, threadCount: threadCount)
+            let record = Provenance(recipe: provenance.recipe, recipeName: provenance.name, files: inputs, digests: digests)
+            export = try Export(
+                graph, to: output, provenance: record, library: architectures, context: PassContext(onFallback: .allow))
+        }
+        let isFolder = export.layout.files.contains { !$0.name.isEmpty }
+        let folder = isFolder ? output.folder : output.path
+        if isFolder { try createFolder(folder) }
+        let work = try workDirectory.map { try WorkDirectory(path: $0) }
+        let journal = try work.map { try Journal(directory: $0.path, plan: export.digest(inputs: inputs, output: output)) }
+        let resumed = try ArtifactWriter(
+            layout: export.layout, tensors: export.tensors, path: folder,
+            inputs: try inputs.map { try MappedFile(path: $0.path).identity }, threadCount: threadCount,
+            journal: journal, progress: progress
+        ).write()
+        try checkWritten(export, folder: folder)
+        journal?.remove()
+        return ConversionReport(
+            tensorCount: export.tensors.count, resumedTensorCount: resumed, byteCount: export.layout.byteCount)
+    }
+
+    /// Opens what was written as any reader would and compares it with what was promised.
+    private func checkWritten(_ export: Export, folder: String) throws {
+        let path = output.format == .huggingFace ? folder : export.layout.files.last.map { file in
+            file.name.isEmpty ? folder : folder + "/" + file.name
+        } ?? folder
+        let written = Dictionary(
+            try openTensorSource(at: path).manifest.tensors.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
+        for tensor in export.tensors where written[tensor.info.name] != tensor.info {
+            throw PipelineError.readBackMismatch(
+                path: path, tensor: tensor.info.name, what: "the header does not hold what was planned")
+        }
+    }
+
+    private func refuseOverwritingInputs() throws {
+        let target = URL(fileURLWithPath: output.path).standardizedFileURL.resolvingSymlinksInPath().path
+        for input in inputs {
+            let path = URL(fileURLWithPath: input.path).standardizedFileURL.resolvingSymlinksInPath().path
+            if path == target || output.format == .huggingFace && path.hasPrefix(target + "/") {
+                throw PipelineError.outputIsInput(path: output.path)
+            }
+        }
+    }
+
+    private func refuseExisting(_ replacesExisting: Bool) throws {
+        guard output.format == .huggingFace, !replacesExisting else { return }
+        let contents = (try? FileManager.default.contentsOfDirectory(atPath: output.path)) ?? []
+        // Parts are what an interrupted run left; they are ours to go on with.
+        guard contents.allSatisfy({ $0.hasPrefix(".") && $0.hasSuffix(".part") }) else {
+            throw PipelineError.outputExists(path: output.path)
+        }
+    }
+}
+
+/// What a run did.
+public struct ConversionReport: Sendable {
+    public var tensorCount: Int
+    /// Tensors that an interrupted run had finished and that were not computed again.
+    public var resumedTensorCount: Int
+    public var byteCount: Int
+}
+
+func createFolder(_ path: String) throws(FormatError) {
+    do {
+        try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+    } catch {
+        throw FormatError(.system(call: "mkdir", errno: errno), path: path)
+    }
+}

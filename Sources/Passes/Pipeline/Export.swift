@@ -1,0 +1,61 @@
+import Formats
+import Models
+
+/// A graph laid out in its output format: final names, encodings and places.
+struct Export: Sendable {
+    let tensors: [LazyTensor]
+    let layout: ArtifactLayout
+
+    init(
+        _ graph: TensorGraph, to output: Output, provenance: Provenance?, library: ArchitectureLibrary, context: PassContext
+    ) throws {
+        switch output.format {
+        case .gguf, .ggufZst:
+            let export = try GGUFExport(graph, provenance: provenance)
+            tensors = export.tensors
+            layout = try GGUF.layout(
+                tensors: tensors.map(\.info), metadata: export.metadata,
+                splitting: output.shardByteCount.map { .maxBytes($0) } ?? .none)
+        case .safetensors:
+            tensors = graph.tensors
+            var metadata: [String: String] = if case .safetensors(let map) = graph.metadata { map } else { [:] }
+            for (key, value) in provenance?.entries ?? [] { metadata[key] = value }
+            layout = try Safetensors.layout(tensors: tensors.map(\.info), metadata: metadata, shardByteCount: nil)
+        case .huggingFace:
+            let export = try HuggingFaceExport(graph, library: library, context: context)
+            tensors = export.tensors
+            var metadata = ["format": "pt"]
+            for (key, value) in provenance?.entries ?? [] { metadata[key] = value }
+            var layout = try Safetensors.layout(
+                tensors: tensors.map(\.info), metadata: metadata, shardByteCount: output.shardByteCount)
+            // The configuration comes last: a folder without one is not yet a model.
+            for name in export.files.files.keys.sorted() {
+                layout.files.append(FileLayout(sideFile: name, export.files.files[name]!))
+            }
+            let config = TensorBytes(Array((export.files.config.text(pretty: true) + "\n").utf8))
+            layout.files.append(FileLayout(sideFile: "config.json", config))
+            self.layout = layout
+        }
+    }
+
+    /// The digest of all that decides the bytes of the output, for telling whether an interrupted run is this one.
+    func digest(inputs: [SourceFile], output: Output) -> Digest {
+        var parts = ["\(toolVersion) \(output.path) \(output.format) \(output.compressionLevel) \(output.frameByteCount)"]
+        parts += inputs.map { "\($0.path) \($0.byteCount)" }
+        parts += tensors.map { "\($0.info.name) \($0.info.encoding.name) \($0.info.shape) \($0.chain)" }
+        return Digest(of: [Digest(of: parts.joined(separator: "\n"))] + layout.files.map { Digest(of: $0.header) })
+    }
+}
+
+extension FileLayout {
+    init(sideFile name: String, _ bytes: TensorBytes) {
+        self.init(name: name, header: bytes, tensors: [], byteCount: bytes.count)
+    }
+}
+
+extension LazyTensor {
+    /// The operations that make this tensor, innermost first.
+    var chain: String {
+        (operation.inputs.map(\.chain) + [operation.summary + " " + info.encoding.name]).joined(separator: " > ")
+    }
+}

@@ -1,0 +1,59 @@
+import Foundation
+import Formats
+
+/// What a run has finished, kept in its work directory so that a killed run can go on.
+///
+/// A text file: the first line names the plan, each further line a finished tensor.
+///
+///     resq-journal 1 PLAN-DIGEST
+///     FILE TENSOR DIGEST
+///
+/// Lines are appended after a tensor's last byte was handed to the system. A record is only a claim: the resuming run
+/// hashes the bytes it speaks of before it believes it, so a torn line or a lost page costs work, never correctness.
+final class Journal: Sendable {
+    struct Entry: Hashable {
+        let file: Int
+        let tensor: Int
+        let digest: Digest
+    }
+
+    /// The tensors an earlier run of the same plan says it finished.
+    let finished: [Entry]
+    private let handle: FileHandle
+    private let path: String
+
+    /// Opens `DIRECTORY/journal`, keeping its records when they are of this plan and starting afresh otherwise.
+    init(directory: String, plan: Digest) throws {
+        let path = directory + "/journal"
+        let header = "resq-journal 1 \(plan)"
+        var entries: [Entry] = []
+        var kept = ""
+        if let text = try? String(contentsOfFile: path, encoding: .utf8), text.hasPrefix(header + "\n") {
+            // The last line may be torn; only lines that end count.
+            for line in text.split(separator: "\n", omittingEmptySubsequences: false).dropFirst().dropLast() {
+                let fields = line.split(separator: " ")
+                guard fields.count == 3, let file = Int(fields[0]), let tensor = Int(fields[1]),
+                    let digest = Digest(hexadecimal: fields[2])
+                else { break }
+                entries.append(Entry(file: file, tensor: tensor, digest: digest))
+                kept += line + "\n"
+            }
+        }
+        try (header + "\n" + kept).write(toFile: path, atomically: true, encoding: .utf8)
+        guard let handle = FileHandle(forWritingAtPath: path) else {
+            throw FormatError(.system(call: "open", errno: errno), path: path)
+        }
+        try handle.seekToEnd()
+        self.handle = handle
+        self.path = path
+        self.finished = entries
+    }
+
+    /// Forgets everything: the run is complete.
+    func remove() { try? FileManager.default.removeItem(atPath: path) }
+
+    /// Appends a record.
+    func record(_ entry: Entry) throws {
+        try handle.write(contentsOf: Data("\(entry.file) \(entry.tensor) \(entry.digest)\n".utf8))
+    }
+}

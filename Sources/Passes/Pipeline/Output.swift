@@ -1,0 +1,42 @@
+import Formats
+
+/// What is written, and where.
+public struct Output: Sendable {
+    public var path: String
+    public var format: ContainerFormat
+    /// Largest size of one file; the model is split when it is larger.
+    public var shardByteCount: Int?
+    /// zstd level of `.gguf.zst`.
+    public var compressionLevel: Int
+    /// Uncompressed bytes of one frame of `.gguf.zst`.
+    public var frameByteCount: Int
+
+    public init(
+        path: String, format: ContainerFormat, shardByteCount: Int? = nil, compressionLevel: Int = 3,
+        frameByteCount: Int = 4 << 20
+    ) {
+        self.path = path
+        self.format = format
+        self.shardByteCount = shardByteCount
+        self.compressionLevel = compressionLevel
+        self.frameByteCount = frameByteCount
+    }
+
+    /// The folder that holds the files when there are several: a model directory itself, or the one a split file is in.
+    var folder: String {
+        if format == .huggingFace { return path }
+        let parts = path.split(separator: "/", omittingEmptySubsequences: false)
+        return parts.count > 1 ? parts.dropLast().joined(separator: "/") : "."
+    }
+
+    /// The format a path asks for by its ending; a path without a known ending is a model directory.
+    /// - Returns: `nil` for an ending that belongs to some other kind of file.
+    public static func format(ofPath path: String) -> ContainerFormat? {
+        let name = path.split(separator: "/").last.map { $0.lowercased() } ?? ""
+        if name.hasSuffix(".gguf.zst") { return .ggufZst }
+        if name.hasSuffix(".gguf") { return .gguf }
+        if name.hasSuffix(".safetensors") { return .safetensors }
+        let foreign = [".bin", ".pt", ".pth", ".zst", ".json", ".yaml", ".onnx", ".npz"]
+        return foreign.contains { name.hasSuffix($0) } ? nil : .huggingFace
+    }
+}

@@ -1,0 +1,47 @@
+import Formats
+
+/// What stopped a conversion that is not the fault of one file's format.
+public enum PipelineError: Error, Sendable, Equatable {
+    /// A pass or operation returned other bytes than it promised.
+    case brokenPromise(tensor: String, operation: String, promised: Int, delivered: Int)
+    /// A NaN or an infinity where weights are rounded.
+    case notFinite(tensor: String, index: Int)
+    /// A finite value too large for the type it is to be stored in.
+    case overflows(tensor: String, index: Int, type: String)
+    /// A type does not fit a tensor's shape and the recipe does not allow another.
+    case doesNotFit(tensor: String, type: String, shape: [Int], fallback: String?)
+    /// A pass cannot treat this model, and why.
+    case cannotApply(pass: String, why: String)
+    /// The output path is one of the inputs.
+    case outputIsInput(path: String)
+    case outputExists(path: String)
+    /// What was read back is not what was written.
+    case readBackMismatch(path: String, tensor: String, what: String)
+    /// A tensor came out worse than the recipe's `verify` block allows.
+    case tooInaccurate(tensor: String, relativeError: Double, limit: Double)
+    /// The work directory belongs to another run that is still going on.
+    case workDirectoryBusy(path: String)
+}
+
+extension PipelineError: CustomStringConvertible {
+    public var description: String {
+        switch self {
+        case .brokenPromise(let tensor, let operation, let promised, let delivered):
+            "tensor '\(tensor)': \(operation) promised \(promised) bytes and delivered \(delivered)"
+        case .notFinite(let tensor, let index): "tensor '\(tensor)': element \(index) is not a finite number"
+        case .overflows(let tensor, let index, let type):
+            "tensor '\(tensor)': element \(index) is too large for \(type)"
+        case .doesNotFit(let tensor, let type, let shape, let fallback):
+            "tensor '\(tensor)': \(type) does not fit shape \(shape)"
+                + (fallback.map { " (\($0) would; say 'on-fallback: warn' to take it)" } ?? "")
+        case .cannotApply(let pass, let why): "pass '\(pass)': \(why)"
+        case .outputIsInput(let path): "\(path): is an input of this run and is never written over"
+        case .outputExists(let path): "\(path): exists and is not empty; --force replaces it"
+        case .readBackMismatch(let path, let tensor, let what):
+            "\(path): tensor '\(tensor)' read back differently: \(what)"
+        case .tooInaccurate(let tensor, let error, let limit):
+            "tensor '\(tensor)': relative error \(error) is above the allowed \(limit)"
+        case .workDirectoryBusy(let path): "\(path): another run is using this work directory"
+        }
+    }
+}

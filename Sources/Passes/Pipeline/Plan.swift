@@ -1,0 +1,50 @@
+import Formats
+
+/// What a run would write, known without reading tensor data.
+public struct Plan: Sendable {
+    public struct Tensor: Sendable {
+        /// The name in the output.
+        public var name: String
+        public var encoding: Encoding
+        public var shape: [Int]
+        public var byteCount: Int
+        /// The last pass or rule that shaped it, or `as it was`.
+        public var rule: String
+        /// How `.gguf.zst` will store it, when that was sampled.
+        public var compression: String?
+    }
+
+    public var tensors: [Tensor]
+    /// Bytes of all output files before compression.
+    public var totalByteCount: Int
+    /// Average stored bits per element, headers left out.
+    public var bitsPerWeight: Double
+    /// An upper estimate of anonymous memory.
+    public var peakMemoryByteCount: Int
+    public var diagnostics: [Diagnostic]
+}
+
+extension Plan {
+    init(_ export: Export, threadCount: Int, diagnostics: [Diagnostic]) {
+        tensors = export.tensors.map { tensor in
+            Tensor(
+                name: tensor.info.name, encoding: tensor.info.encoding, shape: tensor.info.shape,
+                byteCount: tensor.info.byteCount, rule: tensor.history.last ?? "as it was")
+        }
+        totalByteCount = export.layout.byteCount
+        let elementCount = tensors.reduce(0) { $0 + $1.shape.reduce(1, *) }
+        let bits = Double(tensors.reduce(0) { $0 + $1.byteCount }) * 8
+        bitsPerWeight = elementCount > 0 ? bits / Double(elementCount) : 0
+        peakMemoryByteCount = Plan.peakMemory(of: export, threadCount: threadCount)
+        self.diagnostics = diagnostics
+    }
+
+    /// Each thread holds one piece and the floats it is made from; headers are held twice (built, and encoded).
+    private static func peakMemory(of export: Export, threadCount: Int) -> Int {
+        let program = 24 << 20
+        let headers = export.layout.files.reduce(0) { $0 + $1.header.count }
+        let largestRow = export.tensors.map { $0.info.columnCount * 4 }.max() ?? 0
+        let piece = ArtifactWriter.pieceByteCount + 4 * max(scratchElementCount * 4, largestRow)
+        return program + 2 * headers + threadCount * piece
+    }
+}

@@ -1,0 +1,94 @@
+import ArgumentParser
+import Foundation
+import Formats
+import Models
+import Passes
+
+/// Options of every command that works through tensor data.
+struct WorkOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("Worker threads (default: one per processor).", valueName: "n"))
+    var threads: Int?
+
+    @Flag(name: [.short, .long], help: "No progress bar and no remarks.")
+    var quiet = false
+
+    var threadCount: Int { threads ?? ProcessInfo.processInfo.activeProcessorCount }
+
+    func validate() throws {
+        if let threads, !(1...1024).contains(threads) { throw ValidationError("--threads takes a number from 1 to 1024") }
+    }
+
+    /// Tells the remarks of a run to whoever watches.
+    func report(_ diagnostics: [Diagnostic]) {
+        guard !quiet else { return }
+        for diagnostic in diagnostics { standardError("\(diagnostic.severity.rawValue): \(diagnostic.message)\n") }
+    }
+}
+
+/// Options that say how models are understood.
+struct ModelOptions: ParsableArguments {
+    @Option(
+        name: .customLong("architecture"),
+        help: ArgumentHelp("An architecture file to add to the built-in ones. May be repeated.", valueName: "file"))
+    var architectureFiles: [String] = []
+
+    func library() throws -> ArchitectureLibrary {
+        guard !architectureFiles.isEmpty else { return .builtIn }
+        return try ArchitectureLibrary(adding: architectureFiles.map { ($0, try MappedFile(path: $0).bytes.array) })
+    }
+}
+
+/// Options that say how the output is written.
+struct OutputOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("Largest size of one file, e.g. 4GB; larger models are split.", valueName: "size"))
+    var shardSize: ByteSize?
+
+    @Option(help: ArgumentHelp("zstd level of .gguf.zst, 1 to 19 (default 3).", valueName: "n"))
+    var level: Int?
+
+    @Option(help: ArgumentHelp("Uncompressed size of one frame of .gguf.zst (default 4MiB).", valueName: "size"))
+    var frameSize: ByteSize?
+
+    @Option(help: ArgumentHelp("Keep the state of an interrupted run here and go on from it.", valueName: "folder"))
+    var work: String?
+
+    @Flag(help: "Write into a folder that already holds files.")
+    var force = false
+
+    func validate() throws {
+        if let level, !(1...19).contains(level) { throw ValidationError("--level takes a number from 1 to 19") }
+        if let frameSize, !(65536...(256 << 20)).contains(frameSize.byteCount) {
+            throw ValidationError("--frame-size takes 64KiB to 256MiB")
+        }
+        if let shardSize, shardSize.byteCount < 1 { throw ValidationError("--shard-size takes a size above zero") }
+    }
+
+    /// - Parameter recipe: what the recipe says of this output, where the command line says nothing.
+    func output(path: String, format: ContainerFormat, like recipe: OutputSpecification? = nil) -> Output {
+        Output(
+            path: path, format: format, shardByteCount: shardSize?.byteCount ?? recipe?.shardSize ?? recipe?.split,
+            compressionLevel: level ?? recipe?.level ?? 3,
+            frameByteCount: frameSize?.byteCount ?? recipe?.frameSize ?? 4 << 20)
+    }
+}
+
+/// A number of bytes: `500000`, `512MiB`, `4GB`.
+struct ByteSize: ExpressibleByArgument {
+    let byteCount: Int
+
+    init(byteCount: Int) { self.byteCount = byteCount }
+
+    init?(argument: String) {
+        let digits = argument.prefix { $0.isNumber || $0 == "." }
+        let units = [
+            "": 1, "b": 1, "k": 1000, "kb": 1000, "m": 1_000_000, "mb": 1_000_000, "g": 1_000_000_000, "gb": 1_000_000_000,
+            "t": 1e12, "tb": 1e12, "kib": 1024, "mib": 1_048_576, "gib": 1_073_741_824, "tib": 1_099_511_627_776,
+        ]
+        guard let value = Double(digits), let unit = units[argument.dropFirst(digits.count).lowercased()],
+            value >= 0, value * unit < 9e18
+        else { return nil }
+        byteCount = Int(value * unit)
+    }
+
+    var defaultValueDescription: String { formatted(bytes: byteCount) }
+}

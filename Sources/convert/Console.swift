@@ -1,0 +1,101 @@
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#else
+import Darwin
+#endif
+
+import Formats
+
+/// Writes data to standard output.
+func standardOutput(_ text: String) { write(text, to: STDOUT_FILENO) }
+
+/// Writes progress and remarks to standard error.
+func standardError(_ text: String) { write(text, to: STDERR_FILENO) }
+
+private func write(_ text: String, to descriptor: Int32) {
+    var bytes = Array(text.utf8)[...]
+    while !bytes.isEmpty {
+        // The slice's storage is alive and this long.
+        let count = unsafe bytes.withUnsafeBytes { buffer in unsafe Glibc_write(descriptor, buffer.baseAddress, buffer.count) }
+        if count > 0 {
+            bytes = bytes.dropFirst(count)
+        } else if errno != EINTR {
+            return  // nobody is listening any more
+        }
+    }
+}
+
+@unsafe private func Glibc_write(_ descriptor: Int32, _ start: UnsafeRawPointer?, _ count: Int) -> Int {
+    #if canImport(Glibc)
+    unsafe Glibc.write(descriptor, start, count)
+    #elseif canImport(Musl)
+    unsafe Musl.write(descriptor, start, count)
+    #else
+    unsafe Darwin.write(descriptor, start, count)
+    #endif
+}
+
+/// Whether a person is watching standard error.
+var standardErrorIsTerminal: Bool { isatty(STDERR_FILENO) == 1 }
+
+/// Columns of text, padded to the widest cell; numbers go to the right.
+func table(_ rows: [[String]], rightAligned: Set<Int> = []) -> String {
+    var widths: [Int] = []
+    for row in rows {
+        for (column, cell) in row.enumerated() {
+            if column == widths.count { widths.append(0) }
+            widths[column] = max(widths[column], cell.count)
+        }
+    }
+    var text = ""
+    for row in rows {
+        var line = ""
+        for (column, cell) in row.enumerated() {
+            let padding = String(repeating: " ", count: widths[column] - cell.count)
+            line += (column == 0 ? "" : "  ") + (rightAligned.contains(column) ? padding + cell : cell + padding)
+        }
+        text += line.trimmingTrailingSpaces + "\n"
+    }
+    return text
+}
+
+extension String {
+    fileprivate var trimmingTrailingSpaces: String {
+        var copy = self
+        while copy.last == " " { copy.removeLast() }
+        return copy
+    }
+}
+
+/// A byte count for people: `98.4 MB`.
+func formatted(bytes: Int) -> String {
+    let units = ["B", "kB", "MB", "GB", "TB"]
+    var value = Double(bytes), unit = 0
+    while value >= 999.5, unit < units.count - 1 { (value, unit) = (value / 1000, unit + 1) }
+    return unit == 0 ? "\(bytes) B" : "\(formatted(value, decimals: value < 99.95 ? 1 : 0)) \(units[unit])"
+}
+
+/// A number with a fixed number of decimals.
+func formatted(_ value: Double, decimals: Int) -> String {
+    guard value.isFinite else { return value.isNaN ? "nan" : value < 0 ? "-inf" : "inf" }
+    var scale = 1.0
+    for _ in 0..<decimals { scale *= 10 }
+    let scaled = (value.magnitude * scale).rounded()
+    guard scaled < 1e18 else { return "\(value)" }
+    let whole = Int(scaled) / Int(scale), rest = Int(scaled) % Int(scale)
+    let sign = value < 0 && scaled > 0 ? "-" : ""
+    guard decimals > 0 else { return "\(sign)\(whole)" }
+    return "\(sign)\(whole)." + String(repeating: "0", count: decimals - "\(rest)".count) + "\(rest)"
+}
+
+/// A small number with three significant digits: `0.0417`, `1.2e-07`.
+func formatted(error value: Double) -> String {
+    guard value.isFinite, value != 0 else { return value == 0 ? "0" : formatted(value, decimals: 0) }
+    var exponent = 0, mantissa = value.magnitude
+    while mantissa >= 9.995 { (mantissa, exponent) = (mantissa / 10, exponent + 1) }
+    while mantissa < 0.9995 { (mantissa, exponent) = (mantissa * 10, exponent - 1) }
+    if exponent >= -4 && exponent <= 5 { return formatted(value, decimals: max(0, 2 - exponent)) }
+    return "\(value < 0 ? "-" : "")\(formatted(mantissa, decimals: 2))e\(exponent < 0 ? "-" : "+")\(abs(exponent) < 10 ? "0" : "")\(abs(exponent))"
+}

@@ -1,0 +1,99 @@
+import ArgumentParser
+import Formats
+import Models
+import Passes
+
+struct PassesCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "passes", abstract: "Lists the passes, their options and contracts.")
+
+    @Argument(help: ArgumentHelp("Show this pass only.", valueName: "pass"))
+    var name: String?
+
+    @Flag(help: "Print JSON.")
+    var json = false
+
+    @Flag(help: "Print the reference page, as docs/passes.md has it.")
+    var markdown = false
+
+    func run() throws {
+        let registry = PassRegistry.builtIn
+        if markdown { return standardOutput(registry.documentation) }
+        let declarations = registry.declarations.filter { name == nil || $0.identifier == name }
+        guard !declarations.isEmpty else {
+            throw ValidationError("there is no pass '\(name ?? "")'; there are \(registry.declarations.map(\.identifier).joined(separator: ", "))")
+        }
+        if json {
+            return standardOutput(JSONValue.array(declarations.map(\.json)).text(pretty: true) + "\n")
+        }
+        for declaration in declarations {
+            standardOutput("\(declaration.identifier): \(declaration.summary)\n")
+            for option in declaration.options {
+                standardOutput("    \(option.name) (\(option.type.description), default \(option.fallback.description)): \(option.summary)\n")
+            }
+        }
+    }
+}
+
+extension PassDeclaration {
+    fileprivate var json: JSONValue {
+        [
+            "identifier": .string(identifier), "summary": .string(summary), "contract": .string(contract),
+            "options": .array(
+                options.map {
+                    [
+                        "name": .string($0.name), "type": .string($0.type.description),
+                        "default": .string($0.fallback.description), "summary": .string($0.summary),
+                    ]
+                }),
+        ]
+    }
+}
+
+struct RecipesCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "recipes", abstract: "Lists the built-in recipes, or prints one.")
+
+    @Argument(help: ArgumentHelp("Print this recipe.", valueName: "recipe"))
+    var name: String?
+
+    @Flag(help: "Print JSON.")
+    var json = false
+
+    func run() throws {
+        if let name {
+            let recipe = try Recipe.load(name)
+            return standardOutput(recipe.resolvedText + "\n")
+        }
+        let recipes = try RecipeLibrary.names.map { try Recipe.load($0) }
+        if json {
+            let list = recipes.map { ["name": .string($0.name), "description": .string($0.description)] as JSONValue }
+            return standardOutput(JSONValue.array(list).text(pretty: true) + "\n")
+        }
+        standardOutput(table(recipes.map { [$0.name, $0.description] }))
+    }
+}
+
+struct ArchitecturesCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "architectures", abstract: "Lists the model families that can be converted between Hugging Face and GGUF.")
+
+    @Flag(help: "Print JSON.")
+    var json = false
+
+    @OptionGroup var model: ModelOptions
+
+    func run() throws {
+        let architectures = try model.library().architectures
+        if json {
+            let list = architectures.map {
+                [
+                    "identifier": .string($0.identifier), "gguf": .string($0.ggufName),
+                    "huggingface": .array($0.classNames.map { .string($0) }),
+                    "model_types": .array($0.modelTypes.map { .string($0) }),
+                ] as JSONValue
+            }
+            return standardOutput(JSONValue.array(list).text(pretty: true) + "\n")
+        }
+        let rows = architectures.map { [$0.identifier, $0.ggufName, $0.classNames.joined(separator: ", ")] }
+        standardOutput(table([["architecture", "gguf", "huggingface"]] + rows))
+    }
+}

@@ -1,0 +1,149 @@
+import ArgumentParser
+import Formats
+import Passes
+
+/// What `run` and `plan` share: a recipe and the model it is for.
+struct RecipeOptions: ParsableArguments {
+    @Argument(help: ArgumentHelp("A recipe file, or the name of a built-in one ('resq recipes' lists them).", valueName: "recipe"))
+    var recipe: String
+
+    @Option(name: [.short, .long], help: ArgumentHelp("The model: a file or directory.", valueName: "model"))
+    var input: String
+
+    @Option(help: ArgumentHelp("Set a parameter of the recipe, or anything in it by its dotted path. May be repeated.", valueName: "key=value"))
+    var set: [String] = []
+
+    func load() throws -> Recipe { try Recipe.load(recipe, sets: set) }
+}
+
+extension Recipe {
+    /// The conversions this recipe makes of a model: one for each of its outputs, or just one to `path`.
+    func conversions(
+        input: String, path: String?, out: OutputOptions, model: ModelOptions
+    ) throws -> [Conversion] {
+        let architectures = try model.library()
+        return try outputs(input: input, path: path, out: out).map { output in
+            try Conversion(
+                input: input, passes: try passes.map { try PassRegistry.builtIn.pass(for: $0) }, output: output, onFallback: onFallback,
+                provenance: (resolvedText, name), architectures: architectures)
+        }
+    }
+
+    /// What the command line asks for, or else what the recipe says.
+    private func outputs(input: String, path: String?, out: OutputOptions) -> [Output] {
+        let folder = path.map { $0.hasSuffix("/") } ?? true
+        if let path, !folder {
+            // A known file ending says what is wanted; a bare name takes the recipe's format.
+            let named = Output.format(ofPath: path)
+            let declared = outputs.first?.containerFormat ?? .gguf
+            let format = named == nil || named == .huggingFace ? declared : named!
+            return [out.output(path: path, format: format, like: outputs.first { $0.containerFormat == format })]
+        }
+        let model = input.split(separator: "/").last.map(String.init) ?? "model"
+        return outputs.map {
+            out.output(path: (path ?? "") + $0.path(recipe: name, model: model), format: $0.containerFormat, like: $0)
+        }
+    }
+}
+
+extension OutputSpecification {
+    var containerFormat: ContainerFormat {
+        switch format {
+        case .gguf: .gguf
+        case .ggufZst: .ggufZst
+        case .safetensors: .safetensors
+        case .huggingFace: .huggingFace
+        }
+    }
+}
+
+struct RunCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "run", abstract: "Runs a recipe over a model and writes what comes out.")
+
+    @OptionGroup var what: RecipeOptions
+
+    @Option(name: [.short, .long], help: ArgumentHelp("What to write; a name ending in / is a folder for the recipe's own file names.", valueName: "path"))
+    var output: String?
+
+    @Flag(help: "Print the plan and write nothing.")
+    var dryRun = false
+
+    @Flag(help: "With --dry-run: print JSON.")
+    var json = false
+
+    @OptionGroup var out: OutputOptions
+    @OptionGroup var work: WorkOptions
+    @OptionGroup var model: ModelOptions
+
+    func run() throws {
+        let conversions = try what.load().conversions(input: what.input, path: output, out: out, model: model)
+        for conversion in conversions {
+            if dryRun {
+                standardOutput(conversion.plan(threadCount: work.threadCount).printed(json: json))
+            } else {
+                try perform(conversion, out: out, work: work)
+            }
+        }
+    }
+}
+
+struct PlanCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "plan", abstract: "Shows what a recipe would write, tensor by tensor, without reading tensor data.")
+
+    @OptionGroup var what: RecipeOptions
+
+    @Option(name: [.short, .long], help: ArgumentHelp("What would be written.", valueName: "path"))
+    var output: String?
+
+    @Flag(help: "Print JSON.")
+    var json = false
+
+    @OptionGroup var out: OutputOptions
+    @OptionGroup var work: WorkOptions
+    @OptionGroup var model: ModelOptions
+
+    func run() throws {
+        for conversion in try what.load().conversions(input: what.input, path: output, out: out, model: model) {
+            standardOutput(conversion.plan(threadCount: work.threadCount).printed(json: json))
+        }
+    }
+}
+
+extension Plan {
+    /// The plan as a table, or as JSON.
+    func printed(json: Bool) -> String {
+        if json { return self.json.text(pretty: true) + "\n" }
+        let rows = tensors.map { tensor in
+            [printable(tensor.name), tensor.encoding.name, "\(tensor.shape)", "\(tensor.byteCount)", printable(tensor.rule)]
+                + (tensor.compression.map { [$0] } ?? [])
+        }
+        let headings = ["tensor", "type", "shape", "bytes", "rule"] + (tensors.first?.compression == nil ? [] : ["frames"])
+        var text = table([headings] + rows, rightAligned: [3])
+        text += "\ntotal            \(formatted(bytes: totalByteCount))\n"
+        text += "bits per weight  \(formatted(bitsPerWeight, decimals: 3))\n"
+        text += "peak memory      \(formatted(bytes: peakMemoryByteCount))\n"
+        for diagnostic in diagnostics { text += "\(diagnostic.severity.rawValue): \(diagnostic.message)\n" }
+        return text
+    }
+
+    private var json: JSONValue {
+        [
+            "tensors": .array(
+                tensors.map { tensor in
+                    var object: JSONObject = [
+                        "name": .string(tensor.name), "type": .string(tensor.encoding.name),
+                        "shape": .array(tensor.shape.map { .integer($0) }), "bytes": .integer(tensor.byteCount),
+                        "rule": .string(tensor.rule),
+                    ]
+                    if let compression = tensor.compression { object["compression"] = .string(compression) }
+                    return .object(object)
+                }),
+            "total_bytes": .integer(totalByteCount), "bits_per_weight": .number(bitsPerWeight),
+            "peak_memory_bytes": .integer(peakMemoryByteCount),
+            "diagnostics": .array(
+                diagnostics.map { ["severity": .string($0.severity.rawValue), "message": .string($0.message)] }),
+        ]
+    }
+}
