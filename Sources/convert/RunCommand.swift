@@ -80,7 +80,7 @@ struct RunCommand: ParsableCommand {
         let conversions = try what.load().conversions(input: what.input, path: output, out: out, model: model)
         for conversion in conversions {
             if dryRun {
-                standardOutput(conversion.plan(threadCount: work.threadCount).printed(json: json))
+                standardOutput(try conversion.plan(threadCount: work.threadCount).printed(json: json))
             } else {
                 try perform(conversion, out: out, work: work)
             }
@@ -106,7 +106,7 @@ struct PlanCommand: ParsableCommand {
 
     func run() throws {
         for conversion in try what.load().conversions(input: what.input, path: output, out: out, model: model) {
-            standardOutput(conversion.plan(threadCount: work.threadCount).printed(json: json))
+            standardOutput(try conversion.plan(threadCount: work.threadCount).printed(json: json))
         }
     }
 }

@@ -39,9 +39,17 @@ public struct Conversion: Sendable {
         try refuseOverwritingInputs()
     }
 
-    /// What would be written.
-    public func plan(threadCount: Int) -> Plan {
-        Plan(export, threadCount: threadCount, diagnostics: diagnostics)
+    /// What would be written. For `.gguf.zst` a sample of every tensor is computed, to say how it will be compressed.
+    public func plan(threadCount: Int) throws -> Plan {
+        var plan = Plan(export, threadCount: threadCount, diagnostics: diagnostics)
+        guard output.format == .ggufZst else { return plan }
+        let levels = LevelChoices(tensors: export.tensors, requestedLevel: output.compressionLevel)
+        try inParallel(count: export.tensors.count, threadCount: threadCount) { index throws(any Error) in
+            _ = try levels.choice(for: index)
+        }
+        for index in export.tensors.indices { plan.tensors[index].compression = try levels.choice(for: index).summary }
+        plan.peakMemoryByteCount += (4 * threadCount + 2) * output.frameByteCount
+        return plan
     }
 
     /// Computes and writes everything, reads it back, and gives the files their names.
@@ -67,11 +75,19 @@ public struct Conversion: Sendable {
         if isFolder { try createFolder(folder) }
         let work = try workDirectory.map { try WorkDirectory(path: $0) }
         let journal = try work.map { try Journal(directory: $0.path, plan: export.digest(inputs: inputs, output: output)) }
-        let resumed = try ArtifactWriter(
-            layout: export.layout, tensors: export.tensors, path: folder,
-            inputs: try inputs.map { try MappedFile(path: $0.path).identity }, threadCount: threadCount,
-            journal: journal, progress: progress
-        ).write()
+        let identities = try inputs.map { try MappedFile(path: $0.path).identity }
+        let resumed: Int
+        if output.format == .ggufZst {
+            resumed = try CompressedWriter(
+                file: export.layout.files[0], tensors: export.tensors, output: output, inputs: identities,
+                threadCount: threadCount, journal: journal, progress: progress
+            ).write()
+        } else {
+            resumed = try ArtifactWriter(
+                layout: export.layout, tensors: export.tensors, path: folder, inputs: identities,
+                threadCount: threadCount, journal: journal, progress: progress
+            ).write()
+        }
         try checkWritten(export, folder: folder)
         journal?.remove()
         return ConversionReport(

@@ -15,7 +15,7 @@ struct Export: Sendable {
             tensors = export.tensors
             layout = try GGUF.layout(
                 tensors: tensors.map(\.info), metadata: export.metadata,
-                splitting: output.shardByteCount.map { .maxBytes($0) } ?? .none)
+                splitting: output.format == .gguf ? output.shardByteCount.map { .maxBytes($0) } ?? .none : .none)
         case .safetensors:
             tensors = graph.tensors
             var metadata: [String: String] = if case .safetensors(let map) = graph.metadata { map } else { [:] }

@@ -19,6 +19,8 @@ final class Journal: Sendable {
 
     /// The tensors an earlier run of the same plan says it finished.
     let finished: [Entry]
+    /// Whether an earlier run of the same plan was here, so that what it left may be gone on with.
+    let isContinuation: Bool
     private let handle: FileHandle
     private let path: String
 
@@ -28,7 +30,9 @@ final class Journal: Sendable {
         let header = "resq-journal 1 \(plan)"
         var entries: [Entry] = []
         var kept = ""
+        var isContinuation = false
         if let text = try? String(contentsOfFile: path, encoding: .utf8), text.hasPrefix(header + "\n") {
+            isContinuation = true
             // The last line may be torn; only lines that end count.
             for line in text.split(separator: "\n", omittingEmptySubsequences: false).dropFirst().dropLast() {
                 let fields = line.split(separator: " ")
@@ -47,6 +51,7 @@ final class Journal: Sendable {
         self.handle = handle
         self.path = path
         self.finished = entries
+        self.isContinuation = isContinuation
     }
 
     /// Forgets everything: the run is complete.

@@ -48,3 +48,8 @@ extension Plan {
         return program + 2 * headers + threadCount * piece
     }
 }
+
+extension CompressionChoice {
+    /// `stored`, or the level and the share of the bytes that the sample kept.
+    var summary: String { isStored ? "stored" : "level \(level), \(Int((sampledRatio * 100).rounded())) %" }
+}
