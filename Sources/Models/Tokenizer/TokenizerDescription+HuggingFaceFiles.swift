@@ -173,6 +173,8 @@ extension TokenizerDescription {
             config["chat_template"] = .array(chatTemplates.map { ["name": .string($0.name), "template": .string($0.template)] })
         }
         config["clean_up_tokenization_spaces"] = false
+        // Unless told, a PreTrainedTokenizerFast also returns token type ids, which decoders refuse.
+        config["model_input_names"] = ["input_ids", "attention_mask"]
         config["model_max_length"] = .number(1e30)
         // Phi's converter in llama.cpp looks for this very name before it reads a byte-level vocabulary.
         config["tokenizer_class"] = .string(architecture == "phi3" && model == .byteLevelBPE ? "GPT2Tokenizer" : "PreTrainedTokenizerFast")
