@@ -182,12 +182,15 @@ extension TokenizerDescription {
     }
 
     /// Tokens that a converter is to take over from here rather than from `tokenizer.model`; it scores them -1000.
+    /// Their texts are those of `tokenizer.json`: another text would be taken for one token more.
     private func addedTokensDecoder() -> JSONObject {
+        let texts = sentencePieceTexts
         var decoder = JSONObject()
         for id in tokens.indices where tokenTypes[id] == .control || tokenTypes[id] == .userDefined {
             guard tokenTypes[id] == .userDefined || scores?[id] == -1000 else { continue }
+            let isNormalized = tokenTypes[id] == .userDefined && texts[id].unicodeScalars.contains("\u{2581}")
             decoder["\(id)"] = [
-                "content": .string(tokens[id]), "lstrip": false, "normalized": false, "rstrip": false, "single_word": false,
+                "content": .string(texts[id]), "lstrip": false, "normalized": .bool(isNormalized), "rstrip": false, "single_word": false,
                 "special": .bool(tokenTypes[id] == .control),
             ]
         }

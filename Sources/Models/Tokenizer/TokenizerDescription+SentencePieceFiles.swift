@@ -5,7 +5,7 @@ extension TokenizerDescription {
     /// BPE with the merges that the scores amount to.
     func sentencePieceBPE() throws(ModelError) -> JSONObject {
         let addsPrefix = addSpacePrefix ?? true
-        let texts = addsPrefix ? tokens : escapedUserDefined()
+        let texts = sentencePieceTexts
         let scores = scores ?? []
         // Equal scores: the smaller id is the more frequent token.
         var order = [Int](repeating: 0, count: tokens.count)
@@ -28,6 +28,9 @@ extension TokenizerDescription {
 
     /// The token for what the vocabulary does not hold.
     var unknownToken: Int? { id(of: .unk) ?? tokenTypes.firstIndex(of: .unknown) }
+
+    /// The texts of tokens in files of Hugging Face.
+    var sentencePieceTexts: StringTable { addSpacePrefix ?? true ? tokens : escapedUserDefined() }
 
     /// Texts with the spaces of user-defined tokens as "▁", except where another token reads so.
     private func escapedUserDefined() -> StringTable {
