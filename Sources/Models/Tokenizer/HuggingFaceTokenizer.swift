@@ -102,9 +102,9 @@ struct HuggingFaceTokenizer {
     }
 
     /// A number that can be a token's id.
-    func tokenID(_ value: JSONValue?, key: String, path: String) throws(ModelError) -> Int {
+    func tokenID(_ value: JSONValue?, key: @autoclosure () -> String, path: String) throws(ModelError) -> Int {
         guard let id = value?.integer, id >= 0, id < Int(Int32.max) else {
-            throw ModelError(.invalidKey(key: key, found: value?.kind ?? "nothing", expected: "a token id"), path: path)
+            throw ModelError(.invalidKey(key: key(), found: value?.kind ?? "nothing", expected: "a token id"), path: path)
         }
         return id
     }

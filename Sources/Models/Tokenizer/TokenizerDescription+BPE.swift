@@ -23,9 +23,9 @@ extension TokenizerDescription {
         let isByteLevel = source.hasByteLevelDecoder
         if isByteLevel { table.decodeAddedTokens() }
         self.init(model: .byteLevelBPE, tokens: table.tokens, tokenTypes: table.types, merges: merges)
+        if usesByteFallback { markByteTokens() }
         if ["gemma4", "gemma4_text"].contains(source.modelType) {
             model = .characterBPE
-            markByteTokens()
             scores = [Float](repeating: -1000, count: tokens.count)
             for text in ["<|channel>", "<channel|>", "<|tool_call>", "<tool_call|>", "<|tool_response>", "<tool_response|>", "<|\"|>"] {
                 // The chat parser needs to see these, so they must not vanish like other control tokens.
