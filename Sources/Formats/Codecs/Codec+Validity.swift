@@ -7,18 +7,19 @@ extension Codec {
         while start < elements.count {
             let end = min(start + run, elements.count)
             let part = elements.extracting(start..<end)
-            var found = false
-            for i in part.indices { found = found || isNonFinite(part[i]) }
-            if found {
-                for i in part.indices where isNonFinite(part[i]) { return start + i }
+            var carries: UInt32 = 0
+            for i in part.indices { carries |= carry(part[i]) }
+            if carries >> 31 == 1 {
+                for i in part.indices where carry(part[i]) >> 31 == 1 { return start + i }
             }
             start = end
         }
         return nil
     }
 
+    /// Sets the highest bit when the exponent is all ones, as in NaN and infinities, and in no other case.
     @inline(__always)
-    private static func isNonFinite(_ value: Float) -> Bool { value.bitPattern & 0x7f80_0000 == 0x7f80_0000 }
+    private static func carry(_ value: Float) -> UInt32 { (value.bitPattern & 0x7f80_0000) &+ 0x0080_0000 }
 
     /// The index of the first block with a NaN or infinite scale, as llama.cpp's check of tensors finds it; of plain
     /// floating-point numbers the index of the first NaN or infinity. Integers are always valid.

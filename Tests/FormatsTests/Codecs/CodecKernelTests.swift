@@ -48,6 +48,29 @@ import Testing
         }
     }
 
+    /// Ties go away from zero, and the numbers next to them to their own side.
+    @Test(arguments: KernelLevel.allCases) func roundsHalfAwayFromZero(_ level: KernelLevel) {
+        for tie in stride(from: Float(0.5), to: 127, by: 1) {
+            // The first element makes the scale 1.
+            let source = [127, tie, tie.nextDown, tie.nextUp, -tie, -tie.nextDown, -tie.nextUp] + [Float](repeating: 0, count: 25)
+            let (below, above) = (Int8(tie - 0.5), Int8(tie + 0.5))
+            let codes = [127, above, below, above, -above, -below, -above] + [Int8](repeating: 0, count: 25)
+            let expected = [0, 0x3c] + codes.map { UInt8(bitPattern: $0) }
+            for usesKernel in [true, false] {
+                var block = [UInt8](repeating: 0xaa, count: 34)
+                var span = block.mutableSpan
+                // Bytes have no invalid values.
+                var bytes = unsafe span.mutableBytes
+                if usesKernel {
+                    Q8_0.encodeKernel(source.span, into: &bytes, level: level)
+                } else {
+                    Q8_0.encodeScalar(source.span, into: &bytes)
+                }
+                #expect(block == expected, "\(tie)")
+            }
+        }
+    }
+
     @Test(arguments: types, KernelLevel.allCases) func decodersAgree(_ type: GGMLType, _ level: KernelLevel) throws {
         let codec = try #require(blockCodec(type))
         for blocks in [0, 1, 777] {
