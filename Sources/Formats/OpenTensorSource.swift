@@ -28,9 +28,10 @@ public func openTensorSource(at path: String) throws(FormatError) -> any TensorS
 private enum ContainerKind { case safetensors, safetensorsIndex, gguf, zstd }
 
 private func containerKind(_ bytes: RawSpan) -> ContainerKind? {
-    guard bytes.byteCount >= 9 else { return nil }
+    guard bytes.byteCount >= 4 else { return nil }
     if bytes.littleEndian(UInt32.self, at: 0) == GGUFHeader.magic { return .gguf }
     if bytes.littleEndian(UInt32.self, at: 0) == ZstdFrame.magic { return .zstd }
+    guard bytes.byteCount >= 9 else { return nil }
     let brace = UInt8(ascii: "{")
     // A header length has a zero byte above its 27 bits; text never does.
     if bytes.littleEndian(UInt8.self, at: 0) == brace, bytes.littleEndian(UInt32.self, at: 4) != 0 { return .safetensorsIndex }

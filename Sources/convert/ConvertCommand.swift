@@ -28,6 +28,7 @@ struct ConvertCommand: ParsableCommand {
         if let type, WeightType(name: type) == nil {
             throw ValidationError("--type '\(type)' is neither a type nor a mixture; see 'resq passes quantize'")
         }
+        if path.isEmpty { throw ValidationError("the output is empty") }
         if Output.format(ofPath: path) == nil {
             throw ValidationError("the ending of '\(path)' names no format that resq writes: .gguf, .gguf.zst, .safetensors, or a folder")
         }
@@ -79,7 +80,11 @@ enum WeightType {
 func perform(_ conversion: Conversion, out: OutputOptions, work: WorkOptions) throws {
     work.report(conversion.diagnostics)
     let (progress, finish) = ProgressBar.progress(isQuiet: work.quiet)
-    defer { finish() }
+    let interruption = Interruption(stopping: progress)
+    defer {
+        interruption.end()
+        finish()
+    }
     let report = try conversion.run(
         threadCount: work.threadCount, workDirectory: out.work, replacesExisting: out.force, progress: progress)
     finish()

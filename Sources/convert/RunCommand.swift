@@ -21,11 +21,15 @@ extension Recipe {
     func conversions(
         input: String, path: String?, out: OutputOptions, model: ModelOptions
     ) throws -> [Conversion] {
+        if let plugin = plugins.first {
+            throw RecipeError("plugins are not supported by this version of resq", at: plugin.location)
+        }
         let architectures = try model.library()
         return try outputs(input: input, path: path, out: out).map { output in
             try Conversion(
                 input: input, passes: try passes.map { try PassRegistry.builtIn.pass(for: $0) }, output: output, onFallback: onFallback,
-                provenance: (resolvedText, name), architectures: architectures)
+                provenance: (resolvedText, name), architectures: architectures,
+                maximumRelativeError: verification.maximumRelativeError)
         }
     }
 
@@ -40,6 +44,7 @@ extension Recipe {
             return [out.output(path: path, format: format, like: outputs.first { $0.containerFormat == format })]
         }
         let model = input.split(separator: "/").last.map(String.init) ?? "model"
+        guard !outputs.isEmpty else { return [out.output(path: (path ?? "") + "\(model)-\(name).gguf", format: .gguf)] }
         return outputs.map {
             out.output(path: (path ?? "") + $0.path(recipe: name, model: model), format: $0.containerFormat, like: $0)
         }
@@ -59,7 +64,8 @@ extension OutputSpecification {
 
 struct RunCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "run", abstract: "Runs a recipe over a model and writes what comes out.")
+        commandName: "run", abstract: "Runs a recipe over a model and writes what comes out.",
+        discussion: "Without --output the recipe's own file names are used, in the current folder; a recipe without any writes GGUF.")
 
     @OptionGroup var what: RecipeOptions
 
@@ -75,6 +81,10 @@ struct RunCommand: ParsableCommand {
     @OptionGroup var out: OutputOptions
     @OptionGroup var work: WorkOptions
     @OptionGroup var model: ModelOptions
+
+    func validate() throws {
+        if output?.isEmpty == true { throw ValidationError("--output is empty") }
+    }
 
     func run() throws {
         let conversions = try what.load().conversions(input: what.input, path: output, out: out, model: model)

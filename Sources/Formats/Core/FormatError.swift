@@ -58,15 +58,15 @@ extension FormatError.Reason {
     fileprivate var sentence: String {
         switch self {
         case .invalid(let field, let found, let expected):
-            "\(field) is \(printable(found)), expected \(printable(expected))"
+            "\(printable(field)) is \(printable(found)), expected \(printable(expected))"
         case .truncated(let field, let needed, let available):
             "the file ends inside \(printable(field)): needs \(needed) bytes, \(available) are left"
-        case .duplicate(let field, let name): "\(field) '\(printable(name))' stands twice"
-        case .missing(let field, let name): "\(field) '\(printable(name))' is missing"
+        case .duplicate(let field, let name): "\(printable(field)) '\(printable(name))' stands twice"
+        case .missing(let field, let name): "\(printable(field)) '\(printable(name))' is missing"
         case .invalidShape(let shape, let encoding, let why): "\(encoding) of shape \(shape): \(why)"
         case .unsupported(let what): "\(printable(what)) is not supported"
         case .corrupt(let what, let expected, let found):
-            "\(printable(what)) does not match: expected \(expected), found \(found)"
+            "\(printable(what)) does not match: expected \(printable(expected)), found \(printable(found))"
         case .system(let call, let errno): "\(call): \(systemMessage(errno))"
         case .diskFull(let needed, let available): "not enough disk space: \(needed) bytes needed, \(available) free"
         }

@@ -70,8 +70,22 @@ public enum Mixture: String, Sendable, CaseIterable {
     }
 }
 
+extension Mixture {
+    /// Whether the choice depends on the model's layers and heads, and not on names and shapes alone.
+    var looksAtLayers: Bool {
+        switch self {
+        case .f32, .f16, .bf16, .q4_0, .q4_1, .q5_0, .q5_1, .q8_0, .q6_k, .tq1_0, .tq2_0: false
+        default: true
+        }
+    }
+}
+
 /// What a mixture looks at in a model.
 struct MixtureModel {
+    /// For mixtures that look at no layers.
+    static let unknown = MixtureModel(layerCount: 0, headCount: 0, kvHeadCount: 0, expertCount: 0, architecture: "")
+
+
     var layerCount: Int
     var headCount: Int
     var kvHeadCount: Int

@@ -96,7 +96,7 @@ private struct MixtureChoices {
 
     private mutating func all(_ mixture: Mixture) throws -> [String: MixtureChoice] {
         if let known = choices[mixture] { return known }
-        guard let model = graph.mixtureModel else {
+        guard let model = graph.mixtureModel ?? (mixture.looksAtLayers ? nil : MixtureModel.unknown) else {
             throw PipelineError.cannotApply(
                 pass: "quantize",
                 why: "a mixture needs a known architecture (\(graph.modelProblem.map { "\($0)" } ?? "there is no configuration")); use rules with types")

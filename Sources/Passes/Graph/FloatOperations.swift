@@ -112,6 +112,19 @@ private func firstOverflowingF16(_ values: Span<Float>) -> Int? {
     return nil
 }
 
+extension LazyTensor {
+    /// Rows that are known to hold finite numbers only: encoding has checked them, or they are checked now.
+    func soundRows(_ range: Range<Int>) throws -> TensorBytes {
+        let bytes = try rows(range)
+        if operation is any RowwiseOperation { return bytes }
+        if let block = Codec.firstInvalidBlock(info.encoding, bytes.bytes) {
+            throw PipelineError.notFinite(
+                tensor: info.name, index: range.lowerBound * info.columnCount + block * info.encoding.blockSize)
+        }
+        return bytes
+    }
+}
+
 /// Decodes some rows of a tensor.
 func decodeRows(_ rows: Range<Int>, of tensor: LazyTensor, into target: inout MutableSpan<Float>) throws {
     let bytes = try tensor.rows(rows)

@@ -108,6 +108,18 @@ extension LazyTensor {
     }
 }
 
+extension LazyTensor {
+    /// The tensor before its values were rounded, when all that happened to it was rounding and reordering.
+    var unrounded: LazyTensor? {
+        switch operation {
+        case is SourceSlice: self
+        case let encoded as Reencode: encoded.input.unrounded
+        case let permuted as RowPermutation where permuted.input.unrounded?.operation is SourceSlice: self
+        default: nil
+        }
+    }
+}
+
 /// Several tensors of one shape and encoding, one after the other along a new outermost dimension.
 struct Stack: TensorOperation {
     let inputs: [LazyTensor]

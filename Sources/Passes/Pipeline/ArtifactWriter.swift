@@ -92,9 +92,10 @@ struct ArtifactWriter {
         let remaining = Mutex(byTensor.mapValues(\.count))
         // Mutex cannot be captured by an escaping closure; this one does not escape the call.
         try inParallel(count: todo.count, threadCount: threadCount) { number throws(any Error) in
+            try progress.checkCancellation()
             let index = todo[number]
             let piece = pieces[index]
-            let bytes = try tensors[piece.tensor].rows(piece.rows)
+            let bytes = try tensors[piece.tensor].soundRows(piece.rows)
             try files[piece.file].write(bytes.bytes, at: piece.byteOffset)
             let digest = Digest(of: bytes)
             digests.withLock { $0[index] = digest }
@@ -118,6 +119,7 @@ struct ArtifactWriter {
             }
         }
         try inParallel(count: pieces.count, threadCount: threadCount) { index throws(any Error) in
+            try progress.checkCancellation()
             let piece = pieces[index]
             let bytes = try files[piece.file].read(piece.byteOffset..<piece.byteOffset + piece.byteCount)
             guard Digest(of: bytes) == digests[index] else {

@@ -28,6 +28,7 @@ struct CompressedWriter {
         try GGUFZst.write(
             file, pieces: pieces, to: part, threadCount: threadCount, didWrite: { progress.advance(pieces[$0].byteCount) }
         ) { piece in
+            try progress.checkCancellation()
             let tensor = tensors[file.tensors[piece.tensor!].index]  // the header's frames are not asked for
             let bytes = try tensor.bytes(in: piece.range)
             let digest = Digest(of: bytes)
@@ -46,6 +47,7 @@ struct CompressedWriter {
         try part.synchronize()
         let source = try GGUFZstFile(path: part.partPath, threadCount: 1)
         try inParallel(count: pieces.count, threadCount: threadCount) { index throws(any Error) in
+            try progress.checkCancellation()
             defer { progress.advance(pieces[index].byteCount) }
             guard let place = pieces[index].tensor else { return }
             // Unpacking checks the frame's own checksum, which is all there is for frames of an earlier run.
@@ -91,6 +93,6 @@ extension LazyTensor {
         let first = range.lowerBound / rowByteCount
         let last = (range.upperBound + rowByteCount - 1) / rowByteCount
         let start = range.lowerBound - first * rowByteCount
-        return try rows(first..<last)[start..<start + range.count]
+        return try soundRows(first..<last)[start..<start + range.count]
     }
 }

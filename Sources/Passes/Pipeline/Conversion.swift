@@ -13,6 +13,7 @@ public struct Conversion: Sendable {
     private let provenance: (recipe: String, name: String)?
     private let export: Export
     private let architectures: ArchitectureLibrary
+    private let maximumRelativeError: Double?
 
     /// Opens the input, runs the passes and lays the output out. Reads headers only.
     ///
@@ -20,10 +21,12 @@ public struct Conversion: Sendable {
     ///   - passes: in order.
     ///   - provenance: the resolved recipe and its name, recorded in the artifact; `nil` for a plain change of
     ///     container, which keeps a file's metadata as it is.
+    ///   - maximumRelativeError: what rounding may cost a tensor, or `nil` for no limit.
     public init(
         input: String, passes: [any Pass], output: Output, onFallback: FallbackPolicy,
-        provenance: (recipe: String, name: String)?, architectures: ArchitectureLibrary
+        provenance: (recipe: String, name: String)?, architectures: ArchitectureLibrary, maximumRelativeError: Double? = nil
     ) throws {
+        self.maximumRelativeError = maximumRelativeError
         let source = try openTensorSource(at: input)
         var graph = try TensorGraph(source, architectures: architectures)
         let context = PassContext(onFallback: onFallback)
@@ -89,16 +92,43 @@ public struct Conversion: Sendable {
             ).write()
         }
         try checkWritten(export, folder: folder)
+        if let limit = maximumRelativeError { try checkErrors(export, folder: folder, limit: limit, threadCount: threadCount) }
         journal?.remove()
         return ConversionReport(
-            tensorCount: export.tensors.count, resumedTensorCount: resumed, byteCount: export.layout.byteCount)
+            tensorCount: export.tensors.count, resumedTensorCount: resumed,
+            byteCount: output.format == .ggufZst ? try MappedFile(path: output.path).byteCount : export.layout.byteCount)
+    }
+
+    /// Compares every tensor that was only rounded on its way with what it was, and takes the output away when one of
+    /// them lost more than the recipe allows.
+    private func checkErrors(_ export: Export, folder: String, limit: Double, threadCount: Int) throws {
+        let written = try openTensorSource(at: mainFile(of: export, folder: folder))
+        let places = Dictionary(
+            written.manifest.tensors.enumerated().map { ($1.name, $0) }, uniquingKeysWith: { first, _ in first })
+        try inParallel(count: export.tensors.count, threadCount: threadCount) { index throws(any Error) in
+            let tensor = export.tensors[index]
+            guard let original = tensor.unrounded, Codec.canDecode(tensor.info.encoding), let place = places[tensor.info.name]
+            else { return }
+            let result = LazyTensor(info: tensor.info, operation: SourceSlice(source: written, index: place))
+            let error = try TensorComparison(original, result).relativeRootMeanSquareError ?? 0
+            guard error <= limit else {
+                for file in export.layout.files {
+                    try? FileManager.default.removeItem(atPath: file.name.isEmpty ? output.path : folder + "/" + file.name)
+                }
+                throw PipelineError.tooInaccurate(tensor: tensor.info.name, relativeError: error, limit: limit)
+            }
+        }
+    }
+
+    /// What a reader is given to open the output.
+    private func mainFile(of export: Export, folder: String) -> String {
+        guard output.format != .huggingFace, let last = export.layout.files.last, !last.name.isEmpty else { return folder }
+        return folder + "/" + last.name
     }
 
     /// Opens what was written as any reader would and compares it with what was promised.
     private func checkWritten(_ export: Export, folder: String) throws {
-        let path = output.format == .huggingFace ? folder : export.layout.files.last.map { file in
-            file.name.isEmpty ? folder : folder + "/" + file.name
-        } ?? folder
+        let path = mainFile(of: export, folder: folder)
         let written = Dictionary(
             try openTensorSource(at: path).manifest.tensors.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
         for tensor in export.tensors where written[tensor.info.name] != tensor.info {

@@ -13,14 +13,18 @@ struct Export: Sendable {
         case .gguf, .ggufZst:
             let export = try GGUFExport(graph, provenance: provenance)
             tensors = export.tensors
+            let limit = output.format == .gguf ? output.shardByteCount : nil
             layout = try GGUF.layout(
-                tensors: tensors.map(\.info), metadata: export.metadata,
-                splitting: output.format == .gguf ? output.shardByteCount.map { .maxBytes($0) } ?? .none : .none)
+                tensors: tensors.map(\.info), metadata: export.metadata, splitting: limit.map { .maxBytes($0) } ?? .none,
+                name: limit == nil ? "" : output.fileStem)
         case .safetensors:
             tensors = graph.tensors
             var metadata: [String: String] = if case .safetensors(let map) = graph.metadata { map } else { [:] }
             for (key, value) in provenance?.entries ?? [] { metadata[key] = value }
-            layout = try Safetensors.layout(tensors: tensors.map(\.info), metadata: metadata, shardByteCount: nil)
+            layout = try Safetensors.layout(
+                tensors: tensors.map(\.info), metadata: metadata,
+                fileName: output.shardByteCount == nil ? "" : output.fileStem + ".safetensors",
+                shardByteCount: output.shardByteCount)
         case .huggingFace:
             let export = try HuggingFaceExport(graph, library: library, context: context)
             tensors = export.tensors

@@ -29,6 +29,13 @@ public struct Output: Sendable {
         return parts.count > 1 ? parts.dropLast().joined(separator: "/") : "."
     }
 
+    /// The file's name without its ending: what the parts of a split model are named after.
+    var fileStem: String {
+        let name = path.split(separator: "/").last.map(String.init) ?? path
+        let endings = [".gguf.zst", ".gguf", ".safetensors"]
+        return endings.first(where: name.lowercased().hasSuffix).map { String(name.dropLast($0.count)) } ?? name
+    }
+
     /// The format a path asks for by its ending; a path without a known ending is a model directory.
     /// - Returns: `nil` for an ending that belongs to some other kind of file.
     public static func format(ofPath path: String) -> ContainerFormat? {

@@ -18,11 +18,20 @@ public final class Progress: Sendable {
     }
 
     private let listener: @Sendable (State) -> Void
+    private let isCancelled = Atomic<Bool>(false)
     private let state = Mutex(State(phase: .hashing, doneByteCount: 0, totalByteCount: 0))
 
     /// - Parameter listener: called from working threads, often; it must be quick.
     public init(_ listener: @escaping @Sendable (State) -> Void = { _ in }) {
         self.listener = listener
+    }
+
+    /// Asks the run to stop: it ends at the next piece with `PipelineError.interrupted` and cleans up after itself.
+    public func cancel() { isCancelled.store(true, ordering: .relaxed) }
+
+    /// - Throws: `PipelineError.interrupted` once `cancel` was called.
+    func checkCancellation() throws(PipelineError) {
+        if isCancelled.load(ordering: .relaxed) { throw .interrupted }
     }
 
     func begin(_ phase: Phase, byteCount: Int) {
