@@ -51,7 +51,7 @@ struct Failure {
     private static func code(of error: PipelineError) -> Int32 {
         switch error {
         case .interrupted: 130
-        case .outputExists, .outputIsInput, .workDirectoryBusy: cannotCreate
+        case .cannotCreate, .outputExists, .outputIsInput, .workDirectoryBusy: cannotCreate
         case .readBackMismatch, .tooInaccurate: checkFailed
         case .brokenPromise, .notFinite, .doesNotFit, .cannotApply, .overflows: badInput
         }

@@ -2,6 +2,14 @@ import ArgumentParser
 import Formats
 import Passes
 
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#else
+import Darwin
+#endif
+
 /// The command `resq`.
 @main
 struct Resq: ParsableCommand {
@@ -22,6 +30,8 @@ struct Resq: ParsableCommand {
         ])
 
     static func main() {
+        // A file-size limit then makes writes fail with an error that can be told, instead of ending the process.
+        _ = signal(SIGXFSZ, SIG_IGN)
         do {
             var command = try parseAsRoot()
             try command.run()

@@ -20,6 +20,11 @@ extension TensorGraph {
         } catch let problem as ModelError {
             try self.init(tensors: stored, metadata: manifest.metadata, model: nil)
             modelProblem = problem
+            if let file = source.files.first?.path, problem.path == nil {
+                let folder = file.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/")
+                let isFolder = manifest.format == .huggingFace
+                modelProblem?.path = !isFolder ? file : folder.isEmpty ? "config.json" : folder + "/config.json"
+            }
         }
         storedInfos = manifest.tensors
         if let path = source.files.first?.path { name = TensorGraph.name(ofModelAt: path, isFolder: manifest.format == .huggingFace) }

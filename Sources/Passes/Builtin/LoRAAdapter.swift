@@ -20,16 +20,30 @@ struct LoRAAdapter {
         let file = path.hasSuffix(".safetensors") ? path : path + "/adapter_model.safetensors"
         let configPath = (file.split(separator: "/", omittingEmptySubsequences: false).dropLast() + ["adapter_config.json"])
             .joined(separator: "/")
-        let config = try JSONValue(parsing: MappedFile(path: configPath).bytes.bytes)
+        let config: JSONValue
+        do throws(FormatError) {
+            config = try JSONValue(parsing: MappedFile(path: configPath).bytes)
+        } catch {
+            throw error.at(path: configPath)
+        }
         guard config["peft_type"]?.string ?? "LORA" == "LORA" else {
             throw FormatError(.unsupported(what: "an adapter of type \(config["peft_type"]?.string ?? "?")"), path: configPath)
         }
         for key in ["use_dora", "fan_in_fan_out"] where config[key]?.bool == true {
             throw FormatError(.unsupported(what: "an adapter with \(key)"), path: configPath)
         }
+        for key in ["alpha_pattern", "rank_pattern"] where config[key]?.object?.isEmpty == false {
+            throw FormatError(.unsupported(what: "an adapter with \(key)"), path: configPath)
+        }
         alpha = config["lora_alpha"]?.double
         isRankStabilised = config["use_rslora"]?.bool ?? false
         pairs = try LoRAAdapter.pairs(of: try context.open(file), path: file)
+        guard !pairs.isEmpty else { throw FormatError(.missing(field: "adapter tensor", name: "lora_A"), path: file) }
+        if let rank = config["r"]?.integer, let pair = pairs.first(where: { $0.left.info.columnCount != rank }) {
+            throw FormatError(
+                .invalid(field: "rank", found: "\(pair.left.info.columnCount)", expected: "\(rank), the 'r' of \(configPath)"),
+                path: file, tensor: pair.weight)
+        }
     }
 
     /// alpha / rank, or alpha / √rank for rank-stabilised adapters; 1 when the configuration has no alpha.

@@ -97,9 +97,9 @@ private struct MixtureChoices {
     private mutating func all(_ mixture: Mixture) throws -> [String: MixtureChoice] {
         if let known = choices[mixture] { return known }
         guard let model = graph.mixtureModel ?? (mixture.looksAtLayers ? nil : MixtureModel.unknown) else {
+            if let problem = graph.modelProblem { throw problem }
             throw PipelineError.cannotApply(
-                pass: "quantize",
-                why: "a mixture needs a known architecture (\(graph.modelProblem.map { "\($0)" } ?? "there is no configuration")); use rules with types")
+                pass: "quantize", why: "the mixture \(mixture.rawValue) needs a model with a configuration; use rules with types")
         }
         let made = mixture.choices(for: graph.ggufShapes, in: model)
         choices[mixture] = made

@@ -19,7 +19,10 @@ struct Untie: Pass {
         guard model.isTied else { return }
         guard let embedding = graph.tensors.first(where: { model.match(name: $0.info.name)?.role == .embedding }),
             let head = model.architecture.headName
-        else { throw PipelineError.cannotApply(pass: "untie", why: "the model has no embedding to copy") }
+        else {
+            let name = model.architecture.identifier
+            throw PipelineError.cannotApply(pass: "untie", why: "models of architecture \(name) have no head of their own")
+        }
         graph[head] = embedding.renamed(head).noting("untied from \(embedding.info.name)")
         try graph.setTied(false)
     }

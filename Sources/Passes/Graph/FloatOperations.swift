@@ -113,10 +113,9 @@ private func firstOverflowingF16(_ values: Span<Float>) -> Int? {
 }
 
 extension LazyTensor {
-    /// Rows that are known to hold finite numbers only: encoding has checked them, or they are checked now.
+    /// Rows that hold finite numbers only, scales of blocks included: a finite weight can be too large for its scale.
     func soundRows(_ range: Range<Int>) throws -> TensorBytes {
         let bytes = try rows(range)
-        if operation is any RowwiseOperation { return bytes }
         if let block = Codec.firstInvalidBlock(info.encoding, bytes.bytes) {
             throw PipelineError.notFinite(
                 tensor: info.name, index: range.lowerBound * info.columnCount + block * info.encoding.blockSize)

@@ -24,9 +24,11 @@ struct ArtifactWriter {
     /// - Returns: how many tensors an earlier run had finished.
     func write() throws -> Int {
         let files = try layout.files.map { file in
-            try OutputFile(
-                path: self.path(of: file), byteCount: file.byteCount, resume: journal != nil, keepsPart: journal != nil,
-                inputs: inputs)
+            let path = self.path(of: file)
+            return try Output.creating(path) { () throws(FormatError) in
+                try OutputFile(
+                    path: path, byteCount: file.byteCount, resume: journal != nil, keepsPart: journal != nil, inputs: inputs)
+            }
         }
         let pieces = layout.pieces(ofAbout: Self.pieceByteCount)
         let byTensor = Dictionary(grouping: pieces.indices) { pieces[$0].tensor }

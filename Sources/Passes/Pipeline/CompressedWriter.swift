@@ -18,9 +18,11 @@ struct CompressedWriter {
     /// - Returns: how many tensors an earlier run had finished.
     func write() throws -> Int {
         let pieces = file.framePieces(frameByteCount: output.frameByteCount)
-        let part = try OutputFile(
-            path: output.path, byteCount: nil, expectedByteCount: GGUFZst.maxByteCount(of: pieces),
-            resume: journal?.isContinuation ?? false, keepsPart: journal != nil, inputs: inputs)
+        let part = try Output.creating(output.path) { () throws(FormatError) in
+            try OutputFile(
+                path: output.path, byteCount: nil, expectedByteCount: GGUFZst.maxByteCount(of: pieces),
+                resume: journal?.isContinuation ?? false, keepsPart: journal != nil, inputs: inputs)
+        }
         let levels = LevelChoices(tensors: tensors, requestedLevel: output.compressionLevel)
         let digests = Mutex([Digest?](repeating: nil, count: pieces.count))
         let places = Dictionary(uniqueKeysWithValues: pieces.indices.map { (pieces[$0], $0) })

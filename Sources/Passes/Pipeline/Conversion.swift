@@ -93,6 +93,7 @@ public struct Conversion: Sendable {
         }
         try checkWritten(export, folder: folder)
         if let limit = maximumRelativeError { try checkErrors(export, folder: folder, limit: limit, threadCount: threadCount) }
+        if output.format == .huggingFace { removeStaleWeights(export) }
         journal?.remove()
         return ConversionReport(
             tensorCount: export.tensors.count, resumedTensorCount: resumed,
@@ -137,6 +138,15 @@ public struct Conversion: Sendable {
         }
     }
 
+    /// Weights of the model that stood in the folder before would be read by some loaders beside or before the new ones.
+    private func removeStaleWeights(_ export: Export) {
+        let current = Set(export.layout.files.map(\.name))
+        for name in (try? FileManager.default.contentsOfDirectory(atPath: output.path)) ?? []
+        where name.hasSuffix(".safetensors") || name.hasSuffix(".safetensors.index.json") {
+            if !current.contains(name) { try? FileManager.default.removeItem(atPath: output.path + "/" + name) }
+        }
+    }
+
     private func refuseOverwritingInputs() throws {
         let target = URL(fileURLWithPath: output.path).standardizedFileURL.resolvingSymlinksInPath().path
         for input in inputs {
@@ -165,10 +175,10 @@ public struct ConversionReport: Sendable {
     public var byteCount: Int
 }
 
-func createFolder(_ path: String) throws(FormatError) {
+func createFolder(_ path: String) throws(PipelineError) {
     do {
         try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
     } catch {
-        throw FormatError(.system(call: "mkdir", errno: errno), path: path)
+        throw .cannotCreate(path: path, why: FormatError(.system(call: "mkdir", errno: errno)).description)
     }
 }

@@ -29,6 +29,19 @@ public struct Output: Sendable {
         return parts.count > 1 ? parts.dropLast().joined(separator: "/") : "."
     }
 
+    /// Makes an output file; what goes wrong is about the output, whatever path it names.
+    static func creating(_ path: String, _ make: () throws(FormatError) -> OutputFile) throws -> OutputFile {
+        do throws(FormatError) {
+            return try make()
+        } catch {
+            guard case .diskFull = error.reason else {
+                let reason = FormatError(error.reason)
+                throw PipelineError.cannotCreate(path: path, why: reason.description)
+            }
+            throw error
+        }
+    }
+
     /// The file's name without its ending: what the parts of a split model are named after.
     var fileStem: String {
         let name = path.split(separator: "/").last.map(String.init) ?? path

@@ -19,6 +19,8 @@ public enum PipelineError: Error, Sendable, Equatable {
     case readBackMismatch(path: String, tensor: String, what: String)
     /// A tensor came out worse than the recipe's `verify` block allows.
     case tooInaccurate(tensor: String, relativeError: Double, limit: Double)
+    /// The output's file or folder cannot be made.
+    case cannotCreate(path: String, why: String)
     /// Somebody asked the run to stop.
     case interrupted
     /// The work directory belongs to another run that is still going on.
@@ -43,6 +45,7 @@ extension PipelineError: CustomStringConvertible {
             "\(path): tensor '\(tensor)' read back differently: \(what)"
         case .tooInaccurate(let tensor, let error, let limit):
             "tensor '\(tensor)': relative error \(error) is above the allowed \(limit)"
+        case .cannotCreate(let path, let why): "\(path): cannot be created: \(why)"
         case .interrupted: "interrupted"
         case .workDirectoryBusy(let path): "\(path): another run is using this work directory"
         }
