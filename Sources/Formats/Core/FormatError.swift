@@ -76,8 +76,8 @@ extension FormatError.Reason {
 /// Text from a file made safe to print: control characters are escaped and long text is cut.
 package func printable(_ text: String, limit: Int = 200) -> String {
     var out = ""
-    for scalar in text.unicodeScalars {
-        if out.count >= limit { return out + "…" }
+    for (count, scalar) in text.unicodeScalars.enumerated() {
+        if count >= limit { return out + "…" }
         switch scalar.properties.generalCategory {
         case .control, .format, .lineSeparator, .paragraphSeparator, .privateUse, .unassigned, .surrogate:
             out += scalar.escaped(asASCII: true)
