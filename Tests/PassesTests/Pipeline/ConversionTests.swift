@@ -1,5 +1,5 @@
 import Formats
-import Foundation
+import class Foundation.FileManager
 import Models
 import Passes
 import Testing

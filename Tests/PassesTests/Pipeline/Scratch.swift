@@ -19,7 +19,8 @@ final class Scratch {
         let layout = try Safetensors.layout(tensors: infos, fileName: "")
         let file = path + "/in.safetensors"
         let output = try OutputFile(path: file, byteCount: layout.byteCount)
-        try output.write(layout.files[0].header.bytes, at: 0)
+        let header = layout.files[0].header
+        try output.write(header.bytes, at: 0)
         for placed in layout.files[0].tensors {
             var values = (0..<rows * columns).map { _ in Float.random(in: -1...1, using: &generator) }
             if placed.index == spoiling { values[5] = .infinity }
