@@ -20,6 +20,7 @@ let package = Package(
         // An executable called `convert`, after its folder, would hide ImageMagick's.
         .executable(name: "resq", targets: ["resq"]),
         .library(name: "Formats", targets: ["Formats"]),
+        .library(name: "LinearAlgebra", targets: ["LinearAlgebra"]),
         .library(name: "Models", targets: ["Models"]),
         .library(name: "ResQ", targets: ["ResQ"]),
         .library(name: "Passes", targets: ["Passes"]),
@@ -33,15 +34,22 @@ let package = Package(
         // System libraries and C.
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"]), .brew(["zstd"])]),
         .systemLibrary(name: "CJSONC", pkgConfig: "json-c", providers: [.apt(["libjson-c-dev"]), .brew(["json-c"])]),
+        .systemLibrary(name: "CBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
         .target(name: "CKernels"),
 
         // The house, from the ground up.
-        .target(name: "Formats", dependencies: ["CKernels", "CZstd", "CJSONC"], swiftSettings: swiftSettings),
+        .target(name: "Threads", swiftSettings: swiftSettings),
+        .target(name: "Formats", dependencies: ["Threads", "CKernels", "CZstd", "CJSONC"], swiftSettings: swiftSettings),
         .target(
-            name: "Models", dependencies: ["Formats"],
+            name: "LinearAlgebra",
+            // On Apple's systems Accelerate has the same functions.
+            dependencies: ["Threads", "CKernels", .target(name: "CBLAS", condition: .when(platforms: [.linux]))],
+            swiftSettings: swiftSettings),
+        .target(
+            name: "Models", dependencies: ["Formats", "LinearAlgebra", "Threads"],
             resources: [.embedInCode("Architectures"), .embedInCode("Tokenizer/pretokenizers.json")], swiftSettings: swiftSettings),
 
-        .target(name: "ResQ", swiftSettings: swiftSettings),
+        .target(name: "ResQ", dependencies: ["LinearAlgebra", "Threads"], swiftSettings: swiftSettings),
         // The recipes of the project, inside the binary, so that it needs no files beside it.
         .target(
             name: "Recipes", path: "recipes",
@@ -65,7 +73,7 @@ let package = Package(
         .target(
             name: "Passes",
             dependencies: [
-                "Formats", "Models", "ResQ", "Recipes", "Yams",
+                "Formats", "LinearAlgebra", "Models", "ResQ", "Recipes", "Threads", "Yams",
                 .product(name: "Crypto", package: "swift-crypto"),
             ],
             swiftSettings: swiftSettings),
@@ -79,9 +87,10 @@ let package = Package(
 
         .testTarget(
             name: "FormatsTests",
-            dependencies: ["Formats", .product(name: "Crypto", package: "swift-crypto")],
+            dependencies: ["Formats", "Threads", .product(name: "Crypto", package: "swift-crypto")],
             exclude: ["Fixtures"], swiftSettings: swiftSettings),
-        .testTarget(name: "ResQTests", dependencies: ["ResQ"], swiftSettings: swiftSettings),
+        .testTarget(name: "LinearAlgebraTests", dependencies: ["LinearAlgebra"], swiftSettings: swiftSettings),
+        .testTarget(name: "ResQTests", dependencies: ["ResQ", "LinearAlgebra"], swiftSettings: swiftSettings),
         .testTarget(
             name: "PassesTests", dependencies: ["Passes", "Formats", "Models"], swiftSettings: swiftSettings),
         .testTarget(

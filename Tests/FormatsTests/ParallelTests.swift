@@ -1,6 +1,7 @@
 import Formats
 import Synchronization
 import Testing
+import Threads
 
 @Suite struct ParallelTests {
     struct Failed: Error { let index: Int }

@@ -1,3 +1,5 @@
+import Threads
+
 /// An opened `.gguf.zst`: a GGUF file inside zstd frames.
 ///
 /// With a seek table (as this project writes it), a tensor is read by unpacking its frames only, in parallel, and every

@@ -1,3 +1,5 @@
+import Threads
+
 /// The frames of a seekable zstd file, each unpacked and checked on demand.
 struct SeekableFrames: Sendable {
     let path: String

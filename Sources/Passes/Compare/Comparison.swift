@@ -7,6 +7,7 @@ import Glibc
 import Musl
 #else
 import Darwin
+import Threads
 #endif
 
 /// How two models differ, tensor by tensor.

@@ -1,5 +1,6 @@
 import Formats
 import Synchronization
+import Threads
 
 /// What a full decode of a model found.
 public struct Soundness: Sendable {

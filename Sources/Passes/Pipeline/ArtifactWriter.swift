@@ -1,5 +1,6 @@
 import Formats
 import Synchronization
+import Threads
 
 /// Fills a layout with the bytes of its tensors, proves what stands on the disk, and only then gives the files their
 /// names.

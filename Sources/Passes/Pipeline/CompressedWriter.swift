@@ -1,5 +1,6 @@
 import Formats
 import Synchronization
+import Threads
 
 /// Writes a `.gguf.zst`: the frames of a GGUF layout, computed and compressed in parallel, written in order, read back.
 ///

@@ -1,6 +1,7 @@
 import Foundation
 import Formats
 import Models
+import Threads
 
 /// One model on its way to one output: opened, rewritten by a recipe's passes, and laid out, but not yet computed.
 public struct Conversion: Sendable {

@@ -1,5 +1,6 @@
 import Formats
 import Synchronization
+import Threads
 
 /// The SHA-256 of every input file, in order, computed in parallel over the files.
 func hashes(of files: [SourceFile], threadCount: Int) throws(FormatError) -> [Digest] {
