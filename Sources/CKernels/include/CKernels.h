@@ -7,3 +7,4 @@
 #include "blocks.h"
 #include "files.h"
 #include "kquants.h"
+#include "network.h"

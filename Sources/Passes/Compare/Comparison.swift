@@ -1,5 +1,6 @@
 import Formats
 import Synchronization
+import Threads
 
 #if canImport(Glibc)
 import Glibc
@@ -7,7 +8,6 @@ import Glibc
 import Musl
 #else
 import Darwin
-import Threads
 #endif
 
 /// How two models differ, tensor by tensor.
