@@ -81,7 +81,7 @@ let package = Package(
         .executableTarget(
             name: "resq",
             dependencies: [
-                "Formats", "Models", "Passes", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "Formats", "LinearAlgebra", "Models", "Passes", .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Sources/convert", swiftSettings: swiftSettings),
 

@@ -29,7 +29,7 @@ private func dimension(_ value: Int) -> Int32 { Int32(value) }
 /// C ← α · op(A) op(B) + β · C on blocks of row-major memory; op(A) is `[m, k]`, op(B) `[k, n]`, C `[m, n]`.
 ///
 /// The caller has checked that the blocks lie inside the memory the pointers stand for.
-@unsafe func gemm(
+@unsafe package func gemm(
     transposeA: Bool, transposeB: Bool, m: Int, n: Int, k: Int, alpha: Float, a: UnsafePointer<Float>, aStride: Int,
     b: UnsafePointer<Float>, bStride: Int, beta: Float, c: UnsafeMutablePointer<Float>, cStride: Int
 ) {

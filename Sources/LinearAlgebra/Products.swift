@@ -110,15 +110,3 @@ public func applyLinear(
         }
     }
 }
-
-/// A pointer that tasks of one parallel loop read through; the loop ends before the memory's borrow does.
-@unsafe struct Shared<T>: @unchecked Sendable {
-    let pointer: UnsafePointer<T>
-    init(_ pointer: UnsafePointer<T>) { unsafe self.pointer = pointer }
-}
-
-/// A pointer through which tasks of one parallel loop write disjoint parts.
-@unsafe struct SharedMutable<T>: @unchecked Sendable {
-    let pointer: UnsafeMutablePointer<T>
-    init(_ pointer: UnsafeMutablePointer<T>) { unsafe self.pointer = pointer }
-}

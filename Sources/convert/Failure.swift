@@ -26,6 +26,8 @@ struct Failure {
         switch error {
         case let error as FormatError: self.init(message: error.description, exitCode: Failure.code(of: error.reason))
         case let error as ModelError: self.init(message: error.description, exitCode: Failure.badInput)
+        case let error as ForwardError: self.init(message: error.description, exitCode: Failure.badInput)
+        case let error as EvaluationError: self.init(message: error.description, exitCode: Failure.badInput)
         case let error as RecipeError: self.init(message: error.description, exitCode: Failure.badInput)
         case let error as PipelineError: self.init(message: error.description, exitCode: Failure.code(of: error))
         default: return nil

@@ -48,6 +48,12 @@ public struct TensorBytes: Sendable {
         }
     }
 
+    /// Whether the bytes start at a multiple of `alignment` in memory, so that they can be looked at as numbers that long.
+    package func isAligned(to alignment: Int) -> Bool {
+        let start = unsafe storage.baseAddress.map { Int(bitPattern: $0) } ?? 0
+        return (start + range.lowerBound) % alignment == 0
+    }
+
     /// Tells the storage that this slice will not be read again soon, so that mapped pages can be dropped.
     public func discard() { storage.discard(range) }
 }

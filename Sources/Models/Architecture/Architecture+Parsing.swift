@@ -13,6 +13,7 @@ import Formats
 //   rope             { pairing: interleaved|halves, theta, local-theta?, original-context?, scaling: [..] }
 //   tied             { config: key, default: bool }
 //   sliding-pattern? n: every n-th layer attends to everything, the others to a window
+//   forward?         how the model computes, see ForwardRules; without it the architecture is only converted
 //   tensors          { name: { gguf, role, shape: [expression], change?, presence? } }
 //   ignored?         [ name or *suffix ]           tensors of no use, dropped silently
 //   computed?        { GGUF name: kind }
@@ -57,6 +58,12 @@ extension Architecture {
         self.tied = TiedRule(configKey: try tied.string("config"), fallback: try tied.bool("default"))
         try tied.finish()
         slidingPattern = try reader.optionalInteger("sliding-pattern", in: 2...1000)
+        if reader.has("forward") {
+            var forward = try reader.object("forward")
+            self.forward = try ForwardRules(&forward)
+        } else {
+            forward = nil
+        }
         let tensors = try reader.members("tensors") { name, value throws(ModelError) in try TensorRule(name: name, value) }
         self.tensors = tensors
         ignored = try reader.optionalStrings("ignored") ?? []

@@ -25,6 +25,8 @@ public struct Architecture: Sendable {
     let rope: RoPERule
     let tied: TiedRule
     let slidingPattern: Int?
+    /// How the model computes; `nil` for an architecture that is only converted.
+    let forward: ForwardRules?
     let tensors: [TensorRule]
     let ignored: [String]
     let computed: [(name: String, values: ComputedValues)]

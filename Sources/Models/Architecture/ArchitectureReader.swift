@@ -33,6 +33,8 @@ struct ArchitectureReader {
         return value
     }
 
+    func has(_ key: String) -> Bool { members[key] != nil }
+
     mutating func object(_ key: String) throws(ModelError) -> ArchitectureReader {
         try ArchitectureReader(try value(key), field: path(key))
     }
