@@ -14,8 +14,6 @@ extension Network {
     /// With `expert-weights: chosen`, the k weights are divided by their sum. Experts add up in ascending order.
     func experts(_ block: Block, _ batch: inout Batch, _ hooks: (any ForwardHooks)?) throws {
         let (count, width) = (batch.tokenCount, model.hyperparameters.hidden)
-        normalized(block[.mlpNorm], &batch, hooks: hooks)
-        try watch(.mlp, block.layer, &batch.scratch.normed, count: count * width, width: width, hooks)
         let routes = routes(block, batch)
         Batch.Scratch.reserve(&batch.scratch.out, count * width)
         for index in 0..<count * width { batch.scratch.out[index] = 0 }
@@ -41,7 +39,6 @@ extension Network {
                 for column in 0..<width { batch.scratch.out[row * width + column] += shares[row] * result[row * width + column] }
             }
         }
-        addToStream(&batch, norm: block[.mlpPostNorm])
     }
 
     /// The rows each expert gets, with their weights.

@@ -19,12 +19,51 @@ extension Network {
     public func run(
         _ block: Block, on batch: inout Batch, caches: inout [KeyValueCache]?, tables: RotaryTables, hooks: (any ForwardHooks)? = nil
     ) throws {
-        try attention(block, &batch, &caches, tables, hooks)
+        try beginAttention(block, &batch, hooks)
+        try attentionRows(block, &batch, &caches, tables, hooks)
+        endAttention(block, &batch)
+        try beginMLP(block, &batch, hooks)
+        try mlpRows(block, &batch, hooks)
+        try endMLP(block, &batch)
+    }
+
+    // A layer in six steps, for those that quantize between them. Each leaves its result in the batch.
+
+    /// scratch.normed ← N_1(x).
+    package func beginAttention(_ block: Block, _ batch: inout Batch, _ hooks: (any ForwardHooks)? = nil) throws {
+        let width = model.hyperparameters.hidden
+        normalized(block[.attentionNorm], &batch)
+        try watch(.attention, block.layer, &batch.scratch.normed, count: batch.tokenCount * width, width: width, hooks)
+    }
+
+    /// hidden ← hidden + P_a(O · scratch.attention).
+    package func endAttention(_ block: Block, _ batch: inout Batch) {
+        Batch.Scratch.reserve(&batch.scratch.out, batch.hidden.count)
+        linear(batch.scratch.attention, block[.o], bias: block[.oBias], into: &batch.scratch.out, count: batch.tokenCount)
+        addToStream(&batch, norm: block[.attentionPostNorm])
+    }
+
+    /// scratch.normed ← N_2(h).
+    package func beginMLP(_ block: Block, _ batch: inout Batch, _ hooks: (any ForwardHooks)? = nil) throws {
+        let width = model.hyperparameters.hidden
+        normalized(block[.mlpNorm], &batch)
+        try watch(.mlp, block.layer, &batch.scratch.normed, count: batch.tokenCount * width, width: width, hooks)
+    }
+
+    /// scratch.out ← the MLP's or the experts' rows.
+    /// - Parameter skipsDown: stops at the input of down, for hooks that only watch it.
+    package func mlpRows(_ block: Block, _ batch: inout Batch, _ hooks: (any ForwardHooks)? = nil, skipsDown: Bool = false) throws {
         if block.expertCount > 0 {
             try experts(block, &batch, hooks)
         } else {
-            try mlp(block, &batch, hooks)
+            try mlp(block, &batch, hooks, skipsDown: skipsDown)
         }
+    }
+
+    /// hidden ← hidden + P_m(scratch.out).
+    /// - Throws: `ForwardError.notFinite` naming layer and token.
+    package func endMLP(_ block: Block, _ batch: inout Batch) throws {
+        addToStream(&batch, norm: block[.mlpPostNorm])
         if let bad = Codec.firstNonFinite(batch.hidden.span) {
             let place = batch.place(ofRow: bad / model.hyperparameters.hidden)
             throw ForwardError.notFinite(layer: block.layer, sequence: place.sequence, position: place.position)
@@ -36,15 +75,14 @@ extension Network {
         RotaryTables(model, contextLength: contextLength)
     }
 
-    func attention(
-        _ block: Block, _ batch: inout Batch, _ caches: inout [KeyValueCache]?, _ tables: RotaryTables, _ hooks: (any ForwardHooks)?
+    /// scratch.attention ← attention(scratch.normed).
+    package func attentionRows(
+        _ block: Block, _ batch: inout Batch, _ caches: inout [KeyValueCache]?, _ tables: RotaryTables,
+        _ hooks: (any ForwardHooks)? = nil
     ) throws {
         let numbers = model.hyperparameters
-        let (count, width, dimension) = (batch.tokenCount, numbers.hidden, numbers.headDimension)
+        let (count, dimension) = (batch.tokenCount, numbers.headDimension)
         let (queryWidth, keyWidth) = (numbers.heads * dimension, numbers.keyValueHeads * dimension)
-        normalized(block[.attentionNorm], &batch, hooks: hooks)
-        try watch(.attention, block.layer, &batch.scratch.normed, count: count * width, width: width, hooks)
-
         Batch.Scratch.reserve(&batch.scratch.queries, count * queryWidth)
         Batch.Scratch.reserve(&batch.scratch.keys, count * keyWidth)
         Batch.Scratch.reserve(&batch.scratch.values, count * keyWidth)
@@ -69,10 +107,6 @@ extension Network {
         }
         attend(block.layer, &batch, &caches)
         try watch(.attentionOutput, block.layer, &batch.scratch.attention, count: count * queryWidth, width: queryWidth, hooks)
-
-        Batch.Scratch.reserve(&batch.scratch.out, count * width)
-        linear(batch.scratch.attention, block[.o], bias: block[.oBias], into: &batch.scratch.out, count: count)
-        addToStream(&batch, norm: block[.attentionPostNorm])
     }
 
     private func attend(_ layer: Int, _ batch: inout Batch, _ caches: inout [KeyValueCache]?) {
@@ -103,11 +137,9 @@ extension Network {
         }
     }
 
-    func mlp(_ block: Block, _ batch: inout Batch, _ hooks: (any ForwardHooks)?) throws {
+    private func mlp(_ block: Block, _ batch: inout Batch, _ hooks: (any ForwardHooks)?, skipsDown: Bool) throws {
         let (count, width) = (batch.tokenCount, model.hyperparameters.hidden)
         let inner = block[.down]?.columnCount ?? 0
-        normalized(block[.mlpNorm], &batch, hooks: hooks)
-        try watch(.mlp, block.layer, &batch.scratch.normed, count: count * width, width: width, hooks)
         Batch.Scratch.reserve(&batch.scratch.out, count * width)
         // A run of tokens at a time: the inner rows are the widest of all.
         let run = max(64, (1 << 22) / max(1, inner))
@@ -124,9 +156,9 @@ extension Network {
             }
             multiplyGate(&batch, rowCount: rows.count, inner: inner)
             try watch(.mlpOutput, block.layer, &batch.scratch.gate, count: rows.count * inner, width: inner, hooks)
+            guard !skipsDown else { continue }
             linear(batch.scratch.gate, block[.down], bias: block[.downBias], into: &batch.scratch.out, count: rows.count, to: first)
         }
-        addToStream(&batch, norm: block[.mlpPostNorm])
     }
 }
 
@@ -134,7 +166,7 @@ extension Network {
 
 extension Network {
     /// scratch.normed ← norm(hidden).
-    func normalized(_ gain: Weight?, _ batch: inout Batch, hooks: (any ForwardHooks)?) {
+    func normalized(_ gain: Weight?, _ batch: inout Batch) {
         Batch.Scratch.reserve(&batch.scratch.normed, batch.hidden.count)
         guard let gain else { preconditionFailure("the network was checked to have its norms") }
         normalize(batch.hidden, count: batch.hidden.count, gain, into: &batch.scratch.normed)
