@@ -73,7 +73,7 @@ let package = Package(
         .target(
             name: "Passes",
             dependencies: [
-                "Formats", "LinearAlgebra", "Models", "ResQ", "Recipes", "Threads", "Yams",
+                "CKernels", "Formats", "LinearAlgebra", "Models", "ResQ", "Recipes", "Threads", "Yams",
                 .product(name: "Crypto", package: "swift-crypto"),
             ],
             swiftSettings: swiftSettings),

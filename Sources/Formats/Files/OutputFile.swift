@@ -202,7 +202,7 @@ private func lockedPart(_ partPath: String, target: String) throws(FormatError) 
 }
 
 /// Writes all of some bytes at an offset: interrupted and short writes go on.
-func writeAll(_ descriptor: Int32, _ bytes: RawSpan, at offset: Int, path: String) throws(FormatError) {
+package func writeAll(_ descriptor: Int32, _ bytes: RawSpan, at offset: Int, path: String) throws(FormatError) {
     precondition(offset >= 0, "negative file offset")
     var done = 0
     while done < bytes.byteCount {

@@ -7,12 +7,13 @@ import Darwin
 #endif
 
 /// A file without a name: it is gone when nobody uses it any more, however the process ends.
-final class TemporaryFile: Sendable {
+package final class TemporaryFile: Sendable {
     private let descriptor: Int32
-    private let path: String
+    /// The folder it was made in.
+    package let path: String
 
     /// Makes the file in `TMPDIR`, or in `/var/tmp`, which unlike `/tmp` is not kept in memory.
-    init() throws(FormatError) {
+    package init() throws(FormatError) {
         // The environment is read once, into a string of our own.
         let folder = unsafe getenv("TMPDIR").map { unsafe String(cString: $0) } ?? "/var/tmp"
         var template = Array((folder + "/resq-XXXXXX").utf8CString)
@@ -32,8 +33,15 @@ final class TemporaryFile: Sendable {
     }
 
     /// Fails when the file system has not this much room left.
-    func checkRoom(for byteCount: Int) throws(FormatError) {
+    package func checkRoom(for byteCount: Int) throws(FormatError) {
         try checkDisk(descriptor, needed: byteCount, path: path)
+    }
+
+    /// Another descriptor of the file, for the caller to close.
+    package func duplicated() throws(FormatError) -> Int32 {
+        let copy = dup(descriptor)
+        guard copy >= 0 else { throw FormatError(.system(call: "dup", errno: errno), path: path) }
+        return copy
     }
 
     /// Everything written so far, mapped; it stays when the file object goes.

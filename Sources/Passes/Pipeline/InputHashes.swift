@@ -11,3 +11,10 @@ func hashes(of files: [SourceFile], threadCount: Int) throws(FormatError) -> [Di
     }
     return digests.withLock { $0.compactMap(\.self) }
 }
+
+extension Digest {
+    /// The SHA-256 of the SHA-256s of some files, in order.
+    public init(ofFiles files: [SourceFile], threadCount: Int) throws(FormatError) {
+        self.init(of: try hashes(of: files, threadCount: threadCount))
+    }
+}

@@ -8,6 +8,7 @@ public final class Progress: Sendable {
         case readingBack = "reading back"
         case comparing
         case verifying
+        case calibrating
     }
 
     /// Where a run stands.

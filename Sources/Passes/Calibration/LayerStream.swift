@@ -1,0 +1,95 @@
+import Formats
+import Foundation
+import Models
+
+/// Calibration tokens on their way through a model, all of them one layer at a time.
+///
+/// Memory holds one layer and a few windows; the residual streams of the others wait in memory or, past a budget, in a
+/// file. A stream can start at any layer whose input was kept.
+final class LayerStream {
+    let network: Network
+    let windows: [[Int]]
+    /// The layer that runs next.
+    private(set) var layer: Int
+    private var store: RowStore
+    private let folder: String?
+    private let tables: RotaryTables
+
+    /// Residual streams up to this size wait in memory when there is no folder to keep them in.
+    static let memoryBudget = 256 << 20
+
+    /// - Parameters:
+    ///   - folder: where the residual streams are kept between layers, so that a killed run can go on; `nil` for memory,
+    ///     or past `memoryBudget` a file without a name.
+    ///   - layer: the layer to start at; its input must be in the folder unless it is 0.
+    init(_ network: Network, windows: [[Int]], folder: String?, startingAt layer: Int = 0) throws {
+        self.network = network
+        self.windows = windows
+        self.folder = folder
+        self.layer = layer
+        tables = network.rotaryTables(contextLength: windows.map(\.count).max() ?? 0)
+        let width = network.model.hyperparameters.hidden
+        let rowCount = windows.reduce(0) { $0 + $1.count }
+        if let folder {
+            store = try RowStore(rowCount: rowCount, width: width, path: Self.path(in: folder, layer: layer))
+        } else {
+            store = try RowStore(rowCount: rowCount, width: width, spillsPast: Self.memoryBudget)
+        }
+        if layer == 0 {
+            var row = 0
+            for part in parts {
+                let batch = try network.embed(Array(windows[part]))
+                try store.write(batch.hidden.span, from: row)
+                row += batch.tokenCount
+            }
+            try store.synchronize()
+        }
+    }
+
+    /// The file that holds the input of a layer.
+    static func path(in folder: String, layer: Int) -> String { "\(folder)/hidden-\(layer).f32" }
+
+    /// Runs of windows that go through a layer together: about 4096 tokens or 32 MiB of residual stream.
+    private(set) lazy var parts: [Range<Int>] = {
+        let length = max(1, windows.first?.count ?? 1)
+        let tokens = min(4096, (8 << 20) / max(1, network.model.hyperparameters.hidden))
+        let step = max(1, tokens / length)
+        return stride(from: 0, to: windows.count, by: step).map { $0..<min(windows.count, $0 + step) }
+    }()
+
+    /// The rows of some windows in the stores.
+    func rows(of part: Range<Int>) -> Range<Int> {
+        let length = windows.first?.count ?? 0
+        return part.lowerBound * length..<part.upperBound * length
+    }
+
+    /// The residual stream of some windows before the next layer.
+    func batch(_ part: Range<Int>) throws -> Batch {
+        Batch(hidden: try store.read(rows(of: part)), lengths: windows[part].map(\.count))
+    }
+
+    /// Runs the next layer over all windows and keeps its output as the input of the one after.
+    /// - Parameter body: runs the layer over one batch, in place; the default runs it whole.
+    func advance(_ block: Block, hooks: (any ForwardHooks)? = nil, progress: (Int) throws -> Void = { _ in }) throws {
+        let next = try folder.map { folder in
+            try RowStore(rowCount: store.rowCount, width: store.width, path: Self.path(in: folder, layer: layer + 1))
+        }
+        for part in parts {
+            var batch = try batch(part)
+            var caches: [KeyValueCache]?
+            try network.run(block, on: &batch, caches: &caches, tables: tables, hooks: hooks)
+            try (next ?? store).write(batch.hidden.span, from: rows(of: part).lowerBound)
+            try progress(batch.tokenCount)
+        }
+        if let next {
+            try next.synchronize()
+            store = next
+        }
+        layer += 1
+    }
+
+    /// Removes what the layer before read, once nothing can need it again.
+    func removeEarlierInput() {
+        if let folder { try? FileManager.default.removeItem(atPath: Self.path(in: folder, layer: layer - 1)) }
+    }
+}
