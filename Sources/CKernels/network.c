@@ -2,13 +2,8 @@
 
 #include <math.h>
 
+#include "clones.h"
 #include "lanes.h"
-
-#if defined(__x86_64__) && defined(__linux__)
-#define CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define CLONES
-#endif
 
 // Sixteen elements, the rest of the vector filled with `FILL` at the end of a row.
 #define LOAD(P, I, N, FILL)                                                                                      \

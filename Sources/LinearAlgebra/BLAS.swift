@@ -23,6 +23,9 @@ public var blasDescription: String {
 }
 
 
+/// To be called before anything of BLAS or LAPACK.
+func useOneThread() { _ = singleThreaded }
+
 // BLAS takes dimensions as 32-bit integers.
 private func dimension(_ value: Int) -> Int32 { Int32(value) }
 

@@ -6,5 +6,6 @@
 
 #include "blocks.h"
 #include "files.h"
+#include "hadamard.h"
 #include "kquants.h"
 #include "network.h"
