@@ -47,6 +47,15 @@ public struct Batch: Sendable {
         self.hidden = hidden
     }
 
+    /// The attention's rows `[tokens, heads · dimension]`, before o.
+    package func attentionRows(of network: Network) -> [Float] { Array(scratch.attention.prefix(tokenCount * network.queryWidth)) }
+
+    /// Puts back rows that `attentionRows` gave.
+    package mutating func setAttentionRows(_ rows: [Float], of network: Network) {
+        precondition(rows.count == tokenCount * network.queryWidth, "a row for every token")
+        scratch.attention = rows
+    }
+
     /// Gives back the memory that only a layer needs.
     public mutating func dropScratch() { scratch = Scratch() }
 

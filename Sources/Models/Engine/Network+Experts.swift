@@ -12,7 +12,7 @@ extension Network {
     ///     p = softmax(R m);   y = Σ_{e in top k} p_e · D_e (act(G_e m) ∘ U_e m)  + σ(r · m) · shared(m)
     ///
     /// With `expert-weights: chosen`, the k weights are divided by their sum. Experts add up in ascending order.
-    func experts(_ block: Block, _ batch: inout Batch, _ hooks: (any ForwardHooks)?) throws {
+    func experts(_ block: Block, _ batch: inout Batch, _ hooks: (any ForwardHooks)?, skipsDown: Bool = false) throws {
         let (count, width) = (batch.tokenCount, model.hyperparameters.hidden)
         let routes = routes(block, batch)
         Batch.Scratch.reserve(&batch.scratch.out, count * width)
@@ -24,7 +24,8 @@ extension Network {
             let result = try expertOutput(
                 block, &batch, &input, rowCount: route.count, gate: block[.expertGate, expert: expert],
                 up: block[.expertUp, expert: expert], down: block[.expertDown, expert: expert], places: (.expert(expert), .expertOutput(expert)),
-                hooks)
+                hooks, skipsDown: skipsDown)
+            guard !skipsDown else { continue }
             for (index, (row, weight)) in route.enumerated() {
                 for column in 0..<width { batch.scratch.out[row * width + column] += weight * result[index * width + column] }
             }
@@ -34,7 +35,8 @@ extension Network {
             let shares = try sharedWeights(block, input, count: count)
             let result = try expertOutput(
                 block, &batch, &input, rowCount: count, gate: block[.sharedExpertGate], up: block[.sharedExpertUp],
-                down: block[.sharedExpertDown], places: (nil, .sharedExpertOutput), hooks)
+                down: block[.sharedExpertDown], places: (nil, .sharedExpertOutput), hooks, skipsDown: skipsDown)
+            guard !skipsDown else { return }
             for row in 0..<count {
                 for column in 0..<width { batch.scratch.out[row * width + column] += shares[row] * result[row * width + column] }
             }
@@ -71,7 +73,7 @@ extension Network {
 
     private func expertOutput(
         _ block: Block, _ batch: inout Batch, _ input: inout [Float], rowCount: Int, gate: Weight?, up: Weight?, down: Weight?,
-        places: (input: LinearInput?, output: LinearInput), _ hooks: (any ForwardHooks)?
+        places: (input: LinearInput?, output: LinearInput), _ hooks: (any ForwardHooks)?, skipsDown: Bool
     ) throws -> [Float] {
         let width = model.hyperparameters.hidden
         let inner = down?.columnCount ?? 0
@@ -82,6 +84,7 @@ extension Network {
         linear(input, up, into: &batch.scratch.up, count: rowCount)
         multiplyGate(&batch, rowCount: rowCount, inner: inner)
         try watch(places.output, block.layer, &batch.scratch.gate, count: rowCount * inner, width: inner, hooks)
+        guard !skipsDown else { return [] }
         var result = [Float](repeating: 0, count: rowCount * width)
         linear(batch.scratch.gate, down, into: &result, count: rowCount)
         return result

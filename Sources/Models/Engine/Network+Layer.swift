@@ -54,7 +54,7 @@ extension Network {
     /// - Parameter skipsDown: stops at the input of down, for hooks that only watch it.
     package func mlpRows(_ block: Block, _ batch: inout Batch, _ hooks: (any ForwardHooks)? = nil, skipsDown: Bool = false) throws {
         if block.expertCount > 0 {
-            try experts(block, &batch, hooks)
+            try experts(block, &batch, hooks, skipsDown: skipsDown)
         } else {
             try mlp(block, &batch, hooks, skipsDown: skipsDown)
         }

@@ -74,6 +74,12 @@ public final class Network: Sendable {
 
     public var layerCount: Int { layerTensors.count }
 
+    /// Floats of one token's queries in one layer.
+    var queryWidth: Int { model.hyperparameters.heads * model.hyperparameters.headDimension }
+
+    /// Floats of one token's keys in one layer, and of its values.
+    public var keyValueWidth: Int { model.hyperparameters.keyValueHeads * model.hyperparameters.headDimension }
+
     /// Names of a layer's tensors with a role.
     public func tensorNames(ofLayer layer: Int) -> [(role: TensorRole, name: String)] {
         layerTensors[layer].map { ($0.role, $0.name) }
@@ -130,7 +136,7 @@ public final class Network: Sendable {
         try checkContext(capacity)
         return KeyValueCache(
             layerCount: layerCount, capacity: capacity,
-            width: model.hyperparameters.keyValueHeads * model.hyperparameters.headDimension)
+            width: keyValueWidth)
     }
 
     /// - Throws: `ForwardError.contextTooLong`.

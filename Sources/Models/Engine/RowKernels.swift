@@ -2,6 +2,12 @@ import CKernels
 import Formats
 import Threads
 
+#if canImport(Glibc)
+    import Glibc
+#else
+    import Darwin
+#endif
+
 // Row operations of the forward pass over spans. Pointers live only inside the calls, whose sizes are checked here.
 
 /// Rows that one task takes: some tens of microseconds of work.
@@ -158,6 +164,9 @@ public struct LogitSummary: Sendable, Equatable {
 
     /// The log-probability of a token.
     public func logProbability(of token: Int, in logits: Span<Float>) -> Double { Double(logits[token]) - logSum }
+
+    /// The probability of a token.
+    public func probability(of token: Int, in logits: Span<Float>) -> Double { exp(logProbability(of: token, in: logits)) }
 }
 
 /// Kullback-Leibler divergence of q from p for one row of logits each, and the sum of squared differences.

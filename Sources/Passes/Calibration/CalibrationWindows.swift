@@ -7,6 +7,8 @@ public struct CalibrationWindows: Sendable, Equatable {
     /// All of one length.
     public let windows: [[Int]]
 
+    init(windows: [[Int]]) { self.windows = windows }
+
     public var context: Int { windows.first?.count ?? 0 }
 
     /// Windows drawn from a text at random places, as the usual calibrations do.

@@ -12,8 +12,10 @@ final class LayerStream {
     /// The layer that runs next.
     private(set) var layer: Int
     private var store: RowStore
+    /// The residual stream in the middle of a layer.
+    private var halfway: RowStore?
     private let folder: String?
-    private let tables: RotaryTables
+    let tables: RotaryTables
 
     /// Residual streams up to this size wait in memory when there is no folder to keep them in.
     static let memoryBudget = 256 << 20
@@ -65,27 +67,62 @@ final class LayerStream {
 
     /// The residual stream of some windows before the next layer.
     func batch(_ part: Range<Int>) throws -> Batch {
-        Batch(hidden: try store.read(rows(of: part)), lengths: windows[part].map(\.count))
+        Batch(hidden: try (halfway ?? store).read(rows(of: part)), lengths: windows[part].map(\.count))
     }
 
     /// Runs the next layer over all windows and keeps its output as the input of the one after.
     /// - Parameter body: runs the layer over one batch, in place; the default runs it whole.
     func advance(_ block: Block, hooks: (any ForwardHooks)? = nil, progress: (Int) throws -> Void = { _ in }) throws {
+        var caches: [KeyValueCache]?
+        try finishLayer { batch in
+            try network.run(block, on: &batch, caches: &caches, tables: tables, hooks: hooks)
+            try progress(batch.tokenCount)
+        }
+    }
+
+    /// Lets `body` turn every batch into the input of the next layer, and stands there afterwards.
+    func finishLayer(_ body: (inout Batch) throws -> Void) throws {
         let next = try folder.map { folder in
             try RowStore(rowCount: store.rowCount, width: store.width, path: Self.path(in: folder, layer: layer + 1))
         }
         for part in parts {
             var batch = try batch(part)
-            var caches: [KeyValueCache]?
-            try network.run(block, on: &batch, caches: &caches, tables: tables, hooks: hooks)
-            try (next ?? store).write(batch.hidden.span, from: rows(of: part).lowerBound)
-            try progress(batch.tokenCount)
+            try body(&batch)
+            try (next ?? halfway ?? store).write(batch.hidden.span, from: rows(of: part).lowerBound)
         }
         if let next {
             try next.synchronize()
             store = next
+        } else if let halfway {
+            store = halfway
         }
+        halfway = nil
         layer += 1
+    }
+
+    /// Shows every batch to `body`, with its rows, and keeps nothing of it.
+    func forEachBatch(_ body: (inout Batch, Range<Int>) throws -> Void) throws {
+        for part in parts {
+            var batch = try batch(part)
+            try body(&batch, rows(of: part))
+        }
+    }
+
+    /// Replaces the residual stream by what `body` makes of it, within the layer: the layer's input is kept until the
+    /// layer is finished, so that a killed run can begin it again.
+    func rewrite(_ body: (inout Batch, Range<Int>) throws -> Void) throws {
+        let target = try halfway ?? self.store(width: store.width)
+        for part in parts {
+            var batch = try batch(part)
+            try body(&batch, rows(of: part))
+            try target.write(batch.hidden.span, from: rows(of: part).lowerBound)
+        }
+        halfway = target
+    }
+
+    /// Rows for every token, of any width, that need not outlive the run.
+    func store(width: Int) throws(FormatError) -> RowStore {
+        try RowStore(rowCount: store.rowCount, width: width, spillsPast: Self.memoryBudget / 2)
     }
 
     /// Removes what the layer before read, once nothing can need it again.

@@ -9,6 +9,7 @@ public final class Progress: Sendable {
         case comparing
         case verifying
         case calibrating
+        case rounding
     }
 
     /// Where a run stands.

@@ -1,0 +1,189 @@
+import Formats
+import Foundation
+import LinearAlgebra
+import Models
+
+/// Rounds the linear weights of a model layer by layer, each with the second moments of what it will really see: the
+/// activations of the layers before it as they are after rounding.
+///
+///     for each layer:  {q k v} → {o} → {gate up} → {down}
+///
+/// Each set is rounded with the moments of its input in the network whose earlier weights are rounded already, and then
+/// takes its place in the network. Source: GPTQ (arXiv 2210.17323), section 4, "sequential".
+///
+/// Each finished layer is a file in the work folder; a killed run goes on at the first layer that has none, with the same
+/// bytes at the end.
+struct SequentialRounding {
+    /// What one weight becomes.
+    struct Rounded {
+        /// The rows in the encoding promised for the tensor.
+        let bytes: TensorBytes
+        /// The numbers these bytes stand for.
+        let weight: Weight
+    }
+
+    /// Rounds one weight, given the second moments of its input; `nil` when no row reached it.
+    typealias Round = (_ name: String, _ weight: Weight, _ moments: GramAccumulator?) throws -> Rounded?
+
+    let network: Network
+    let windows: CalibrationWindows
+    let folder: String
+    let threadCount: Int
+    /// Returns `nil` for a weight that stays as it is.
+    let round: Round
+
+    /// Runs over the layers that are not yet finished.
+    /// - Returns: the file of each layer.
+    func run(progress: Progress) throws -> [String] {
+        let first = finishedLayers()
+        if first < network.layerCount {
+            let stream = try LayerStream(network, windows: windows.windows, folder: folder, startingAt: first)
+            progress.begin(.rounding, byteCount: (network.layerCount - first))
+            for layer in first..<network.layerCount {
+                try progress.checkCancellation()
+                let tensors = try roundLayer(stream)
+                try CalibrationRun.write(tensors, to: layerPath(layer), metadata: [:])
+                stream.removeEarlierInput()
+                progress.advance(1)
+            }
+        }
+        return (0..<network.layerCount).map(layerPath)
+    }
+
+    private func layerPath(_ layer: Int) -> String { "\(folder)/rounded-\(layer).safetensors" }
+
+    private func finishedLayers() -> Int {
+        var count = 0
+        while count < network.layerCount, FileManager.default.fileExists(atPath: layerPath(count)) { count += 1 }
+        guard count > 0, count < network.layerCount else { return count }
+        return FileManager.default.fileExists(atPath: LayerStream.path(in: folder, layer: count)) ? count : 0
+    }
+
+    /// Rounds the layer the stream stands at, and moves the stream past it.
+    private func roundLayer(_ stream: LayerStream) throws -> [LazyTensor] {
+        var block = try network.block(stream.layer)
+        let names = network.tensorNames(ofLayer: stream.layer)
+        var done: [LazyTensor] = []
+        let collector = MomentCollector(threadCount: threadCount)
+
+        func settle(_ roles: [TensorRole], at place: LinearInput) throws {
+            let moments = collector.take(place)
+            for (role, name) in names where roles.contains(role) {
+                guard let weight = block[role], let rounded = try round(name, weight, moments) else { continue }
+                block[role] = rounded.weight
+                done.append(.stored(name, rounded.bytes))
+            }
+        }
+        func settleExperts(_ roles: [TensorRole], at place: (Int) -> LinearInput) throws {
+            for role in roles {
+                let experts = names.filter { $0.role == role }.map(\.name)
+                for (expert, name) in experts.enumerated() {
+                    guard let weight = block[role, expert: expert],
+                        let rounded = try round(name, weight, collector.moments(place(expert)))
+                    else { continue }
+                    block[role, expert: expert] = rounded.weight
+                    done.append(.stored(name, rounded.bytes))
+                }
+            }
+            collector.forget()
+        }
+
+        collector.watched = { $0 == .attention }
+        try stream.forEachBatch { batch, _ in try network.beginAttention(block, &batch, collector) }
+        try settle([.q, .k, .v, .qkv], at: .attention)
+
+        collector.watched = { $0 == .attentionOutput }
+        let attention = try stream.store(width: network.model.hyperparameters.heads * network.model.hyperparameters.headDimension)
+        var caches: [KeyValueCache]?
+        try stream.forEachBatch { batch, rows in
+            try network.beginAttention(block, &batch)
+            try network.attentionRows(block, &batch, &caches, stream.tables, collector)
+            try attention.write(batch.attentionRows(of: network).span, from: rows.lowerBound)
+        }
+        try settle([.o], at: .attentionOutput)
+
+        // From here on the stream holds what the MLP reads.
+        collector.watched = { $0 == .mlp }
+        try stream.rewrite { batch, rows in
+            batch.setAttentionRows(try attention.read(rows), of: network)
+            network.endAttention(block, &batch)
+            try network.beginMLP(block, &batch, collector)
+        }
+        try settle([.gate, .up, .gateUp, .sharedExpertGate, .sharedExpertUp], at: .mlp)
+
+        let hasExperts = names.contains { $0.role == .expertDown }
+        if hasExperts {
+            collector.watched = { if case .expert = $0 { true } else { false } }
+            try stream.forEachBatch { batch, _ in
+                try network.beginMLP(block, &batch)
+                try network.mlpRows(block, &batch, collector, skipsDown: true)
+            }
+            try settleExperts([.expertGate, .expertUp]) { .expert($0) }
+        }
+        collector.watched = { place in
+            switch place {
+            case .mlpOutput, .expertOutput, .sharedExpertOutput: true
+            default: false
+            }
+        }
+        try stream.forEachBatch { batch, _ in
+            try network.beginMLP(block, &batch)
+            try network.mlpRows(block, &batch, collector, skipsDown: true)
+        }
+        if hasExperts {
+            let shared = collector.moments(.sharedExpertOutput)
+            try settleExperts([.expertDown]) { .expertOutput($0) }
+            if let (role, name) = names.first(where: { $0.role == .sharedExpertDown }), let weight = block[role],
+                let rounded = try round(name, weight, shared)
+            {
+                block[role] = rounded.weight
+                done.append(.stored(name, rounded.bytes))
+            }
+        } else {
+            try settle([.down], at: .mlpOutput)
+        }
+        try stream.finishLayer { batch in
+            try network.beginMLP(block, &batch)
+            try network.mlpRows(block, &batch)
+            try network.endMLP(block, &batch)
+        }
+        return done
+    }
+}
+
+/// Second moments of the inputs that are being watched.
+final class MomentCollector: ForwardHooks, @unchecked Sendable {  // used from the one thread that runs the layers
+    /// Which inputs to gather.
+    var watched: (LinearInput) -> Bool = { _ in false }
+    private var grams: [LinearInput: GramAccumulator] = [:]
+    private let threadCount: Int
+
+    init(threadCount: Int) { self.threadCount = threadCount }
+
+    func input(_ place: LinearInput, layer: Int, rows: inout MutableSpan<Float>, columnCount: Int) {
+        guard watched(place) else { return }
+        var gram = grams.removeValue(forKey: place) ?? GramAccumulator(dimension: columnCount)
+        gram.add(rows.span, rowCount: rows.count / columnCount, stride: columnCount, threadCount: threadCount)
+        grams[place] = gram
+    }
+
+    func moments(_ place: LinearInput) -> GramAccumulator? { grams[place] }
+
+    /// The moments of one input, forgetting all.
+    func take(_ place: LinearInput) -> GramAccumulator? {
+        defer { forget() }
+        return grams[place]
+    }
+
+    func forget() { grams = [:] }
+}
+
+extension LazyTensor {
+    /// Bytes of a rounded tensor, for a file of the work folder.
+    static func stored(_ name: String, _ bytes: TensorBytes) -> LazyTensor {
+        guard let info = try? TensorInfo(name: name, encoding: .plain(.u8), shape: [bytes.count]) else {
+            preconditionFailure("bytes in memory have a valid shape")
+        }
+        return LazyTensor(info: info, operation: Constant(bytes: bytes, summary: "rounded"))
+    }
+}
