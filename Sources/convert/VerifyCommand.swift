@@ -54,7 +54,10 @@ struct VerifyCommand: ParsableCommand {
         _ result: Soundness, _ comparison: Comparison?, _ tooLarge: [TensorComparison], passed: Bool
     ) -> String {
         var text = ""
-        for fault in result.faults { text += "\(printable(path)): tensor '\(printable(fault.tensor))': \(fault.what)\n" }
+        for fault in result.faults {
+            let tensor = fault.tensor.isEmpty ? "" : "tensor '\(printable(fault.tensor))': "
+            text += "\(printable(path)): \(tensor)\(fault.what)\n"
+        }
         for name in comparison?.onlyInA ?? [] { text += "missing: '\(printable(name))'\n" }
         for tensor in comparison?.tensors ?? [] where tensor.shapeA != tensor.shapeB {
             text += "'\(printable(tensor.name))' has shape \(tensor.shapeB), expected \(tensor.shapeA)\n"

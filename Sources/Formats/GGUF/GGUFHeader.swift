@@ -86,11 +86,12 @@ struct GGUFHeader: Sendable {
         byteOffsets = infos.offsets
     }
 
-    /// Where the last tensor ends, padding included; what a writer makes the file's size.
-    var endOffset: Int {
-        guard let last = tensors.last, let offset = byteOffsets.last else { return dataOffset }
-        // Checked when the infos were read.
-        return padded(offset + last.byteCount, to: alignment) ?? .max
+    /// Where a file ends that pads after its last tensor, or after the header when there are no tensors.
+    var paddedEndOffset: Int {
+        guard let last = tensors.last, let offset = byteOffsets.last else { return padded(dataOffset, to: alignment) ?? .max }
+        // Checked when the infos were read, but counted from the start of the data.
+        let (end, overflow) = offset.addingReportingOverflow(last.byteCount)
+        return overflow ? .max : padded(end, to: alignment) ?? .max
     }
 
     /// The alignment that metadata ask for.

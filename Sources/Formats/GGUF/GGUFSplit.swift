@@ -24,7 +24,7 @@ struct GGUFSplit {
 
     /// Reads the keys and the file's name; `nil` when the model is whole.
     init?(_ metadata: GGUFMetadata, path: String) throws(FormatError) {
-        guard let count = try Self.integer(metadata, Self.countKey, .u16), count > 1 else { return nil }
+        guard let count = try Self.count(metadata), count > 1 else { return nil }
         guard let number = try Self.integer(metadata, Self.numberKey, .u16) else {
             throw FormatError(.missing(field: "key", name: Self.numberKey))
         }
@@ -39,6 +39,11 @@ struct GGUFSplit {
         self.count = count
         tensorCount = try Self.integer(metadata, Self.tensorCountKey, .i32)
         prefix = String(path.dropLast(suffix.count))
+    }
+
+    /// The number of files, `nil` when the key is not there; 0 in files that `llama-gguf-split --merge` put together.
+    static func count(_ metadata: GGUFMetadata) throws(FormatError) -> Int? {
+        try integer(metadata, countKey, .u16)
     }
 
     private static func integer(_ metadata: GGUFMetadata, _ key: String, _ type: GGUFValueType) throws(FormatError) -> Int? {

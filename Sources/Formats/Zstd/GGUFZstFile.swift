@@ -3,23 +3,21 @@ import Threads
 /// An opened `.gguf.zst`: a GGUF file inside zstd frames.
 ///
 /// With a seek table (as this project writes it), a tensor is read by unpacking its frames only, in parallel, and every
-/// frame read is checked. A GGUF file compressed with stock `zstd` opens too: it is unpacked once, to an unnamed
-/// temporary file. Byte offsets in the manifest are those of the unpacked GGUF file.
+/// frame read is checked. A GGUF file compressed with stock `zstd` opens too: it is unpacked once, when its tensors are
+/// asked for, to an unnamed temporary file. Byte offsets in the manifest are those of the unpacked GGUF file.
 public struct GGUFZstFile: TensorSource {
     public let manifest: Manifest
     public let files: [SourceFile]
-    /// Bytes of the GGUF file inside.
-    public let unpackedByteCount: Int
     private let content: Content
     private let threadCount: Int
 
     private enum Content {
         case frames(SeekableFrames)
-        case unpacked(TensorBytes)
+        case plain(PlainZstd)
     }
 
     /// More than any model's header; the largest known vocabularies take about 30 MB.
-    private static let maxHeaderByteCount = 512 << 20
+    private static let maxHeaderByteCount = 128 << 20
 
     /// Opens a file and reads the GGUF header inside.
     /// - Parameter threadCount: threads that reading one tensor may take; `nil` for one per processor.
@@ -36,19 +34,17 @@ public struct GGUFZstFile: TensorSource {
             let frames = try SeekableFrames(file, path: path)
             header = try Self.header(of: frames, threadCount: self.threadCount)
             content = .frames(frames)
-            unpackedByteCount = frames.table.contentByteCount
         } else {
-            let unpacked = try unpackPlainZstd(file, path: path)
-            do throws(FormatError) {
-                header = try GGUFHeader(unpacked, fileByteCount: unpacked.count)
-            } catch {
-                throw error.at(path: path)
-            }
-            content = .unpacked(unpacked)
-            unpackedByteCount = unpacked.count
+            let plain = try PlainZstd(file, path: path)
+            header = plain.header
+            content = .plain(plain)
         }
-        if let count = header.metadata[GGUFSplit.countKey]?.integer, count > 1 {
-            throw FormatError(.unsupported(what: "one compressed file of a model split into \(count)"), path: path)
+        do throws(FormatError) {
+            if let count = try GGUFSplit.count(header.metadata), count > 1 {
+                throw FormatError(.unsupported(what: "one compressed file of a model split into \(count)"))
+            }
+        } catch {
+            throw error.at(path: path)
         }
         manifest = Manifest(
             format: .ggufZst, tensors: header.tensors, metadata: .gguf(header.metadata), byteOffsets: header.byteOffsets)
@@ -65,7 +61,7 @@ public struct GGUFZstFile: TensorSource {
         let place = start + range.lowerBound..<start + range.upperBound
         return switch content {
         case .frames(let frames): try frames.content(place, threadCount: threadCount, tensor: tensor.name)
-        case .unpacked(let bytes): bytes[place]
+        case .plain(let plain): try plain.bytes()[place]
         }
     }
 
@@ -73,19 +69,36 @@ public struct GGUFZstFile: TensorSource {
     /// sizes and checksums in the seek table. A flipped bit anywhere in a file of ours is found.
     /// - Throws: `FormatError` naming the tensor whose frame is damaged, or the header, hashes or seek table.
     public func verify() throws(FormatError) {
-        // A plain file was checked while it was unpacked.
+        try verifyStored()
+        switch content {
+        case .plain(let plain): _ = try plain.bytes()
+        case .frames(let frames): try forEachFrame(frames) { _, _ in }
+        }
+    }
+
+    /// The part of `verify` that unpacks nothing; whoever also reads every tensor has checked as much.
+    /// - Throws: `FormatError` as `verify`.
+    public func verifyStored() throws(FormatError) {
         guard case .frames(let frames) = content else { return }
-        try frames.checkHashes(threadCount: threadCount) { tensorName(atFrame: $0, frames.table) }
-        try forEachFrame(frames) { _, _ in }
+        try frames.checkStored(threadCount: threadCount) { tensorName(atFrame: $0, frames.table) }
+    }
+
+    /// Bytes of the GGUF file inside. A file that stock `zstd` wrote is unpacked to tell.
+    public func unpackedByteCount() throws(FormatError) -> Int {
+        switch content {
+        case .frames(let frames): frames.table.contentByteCount
+        case .plain(let plain): try plain.bytes().count
+        }
     }
 
     /// Writes the GGUF file inside, unpacking frames in parallel; exactly what `zstd -d` gives.
-    /// - Parameter output: opened with `unpackedByteCount`; the caller finishes it.
+    /// - Parameter output: opened with `unpackedByteCount()`; the caller finishes it.
     public func unpack(to output: OutputFile) throws(FormatError) {
         switch content {
         case .frames(let frames):
             try forEachFrame(frames) { offset, bytes throws(FormatError) in try output.write(bytes, at: offset) }
-        case .unpacked(let bytes):
+        case .plain(let plain):
+            let bytes = try plain.bytes()
             let step = 8 << 20
             for start in stride(from: 0, to: bytes.count, by: step) {
                 let part = bytes[start..<min(start + step, bytes.count)]

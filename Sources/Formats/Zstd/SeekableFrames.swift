@@ -68,23 +68,28 @@ struct SeekableFrames: Sendable {
     private func unpack(
         _ index: Int, tensor: String?, _ body: (RawSpan, ZstdDecompressor) throws(FormatError) -> Void
     ) throws(FormatError) {
-        let entry = table.entries[index]
-        let start = table.offsets[index]
         do throws(FormatError) {
-            let bytes = file[start..<start + entry.byteCount]
-            let frame = try ZstdFrame(bytes.bytes)
-            try expect(entry.byteCount, frame.byteCount, "the size of frame \(index) in the seek table")
-            try expect(entry.contentByteCount, frame.contentByteCount ?? -1, "the content size of frame \(index) in the seek table")
-            if let checksum = entry.checksum, checksum != frame.checksum {
-                throw FormatError(
-                    .corrupt(what: "the checksum of frame \(index) in the seek table", expected: "\(frame.checksum)", found: "\(checksum)"))
-            }
+            let bytes = try frame(index)
             try decompressors.use(make: ZstdDecompressor.init) { decompressor throws(FormatError) in
                 try body(bytes.bytes, decompressor)
             }
         } catch {
             throw damaged(error, frame: index, tensor: tensor)
         }
+    }
+
+    /// The bytes of a frame whose own header says what the seek table says of it.
+    private func frame(_ index: Int) throws(FormatError) -> TensorBytes {
+        let entry = table.entries[index]
+        let bytes = file[table.offsets[index]..<table.offsets[index + 1]]
+        let frame = try ZstdFrame(bytes.bytes)
+        try expect(entry.byteCount, frame.byteCount, "the size of frame \(index) in the seek table")
+        try expect(entry.contentByteCount, frame.contentByteCount ?? -1, "the content size of frame \(index) in the seek table")
+        if let checksum = entry.checksum, checksum != frame.checksum {
+            throw FormatError(
+                .corrupt(what: "the checksum of frame \(index) in the seek table", expected: "\(frame.checksum)", found: "\(checksum)"))
+        }
+        return bytes
     }
 
     /// Checks a frame without content: a skippable one of exactly the size in the table.
@@ -100,27 +105,38 @@ struct SeekableFrames: Sendable {
         }
     }
 
-    /// Compares every frame with the hashes that stand before the seek table; nothing when they are not there.
-    func checkHashes(threadCount: Int, name: @Sendable (Int) -> String?) throws(FormatError) {
-        guard let last = table.entries.indices.last, table.entries[last].contentByteCount == 0 else { return }
+    /// Compares every frame with what the seek table says of it and, where they are there, with the hashes that stand
+    /// before the table, frame by frame in order: a flipped bit, a frame of another file or frames that changed places
+    /// are found. Unpacks nothing.
+    func checkStored(threadCount: Int, name: @Sendable (Int) -> String?) throws(FormatError) {
+        let hashes = try hashes()
+        try inParallel(count: table.entries.count, threadCount: threadCount) { index throws(FormatError) in
+            guard table.entries[index].contentByteCount > 0 else { return try checkEmpty(index) }
+            do throws(FormatError) {
+                let bytes = try frame(index)
+                guard let hashes, xxh64(bytes.bytes) != hashes.bytes.littleEndian(UInt64.self, at: index * 8) else { return }
+                throw FormatError(.corrupt(what: "the hash", expected: "that of the frame", found: "another"))
+            } catch {
+                throw damaged(error, frame: index, tensor: name(index))
+            }
+        }
+    }
+
+    /// The hashes of all frames before them; `nil` when the file has none.
+    private func hashes() throws(FormatError) -> TensorBytes? {
+        guard let last = table.entries.indices.last, table.entries[last].contentByteCount == 0 else { return nil }
         let bytes = file[table.offsets[last]..<table.offsets[last + 1]]
         let tag = 8 + SeekTable.hashesTag.count
         guard bytes.count >= tag, bytes.bytes.littleEndian(UInt32.self, at: 0) == SeekTable.hashesMagic else {
             // Another writer's frame, of which nothing is known, unless it is ours with its first bytes damaged.
             guard bytes.count != tag + (last + 1) * 8 else { throw hashesDamaged() }
-            return
+            return nil
         }
         let content = bytes.bytes.extracting(8..<bytes.count)
         guard bytes.count == tag + (last + 1) * 8, bytes[8..<tag].array == SeekTable.hashesTag,
             content.littleEndian(UInt64.self, at: content.byteCount - 8) == xxh64(content.extracting(0..<content.byteCount - 8))
         else { throw hashesDamaged() }
-        try inParallel(count: last, threadCount: threadCount) { index throws(FormatError) in
-            let frame = file[table.offsets[index]..<table.offsets[index + 1]]
-            guard xxh64(frame.bytes) == bytes.bytes.littleEndian(UInt64.self, at: tag + index * 8) else {
-                let reason = FormatError.Reason.corrupt(what: "the hash", expected: "that of the frame", found: "another")
-                throw damaged(FormatError(reason), frame: index, tensor: name(index))
-            }
-        }
+        return bytes[tag..<bytes.count - 8]
     }
 
     private func hashesDamaged() -> FormatError {

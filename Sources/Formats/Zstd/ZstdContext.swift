@@ -96,8 +96,9 @@ import Synchronization
     }
 
     /// Unpacks frames piece by piece, for content whose size is not known beforehand.
-    /// - Parameter body: gets the content in order, some at a time.
-    func stream(_ frame: RawSpan, _ body: (RawSpan) throws(FormatError) -> Void) throws(FormatError) {
+    /// - Parameter body: gets the content in order, some at a time, and says whether it wants more.
+    /// - Returns: what `body` said last.
+    func stream(_ frame: RawSpan, _ body: (RawSpan) throws(FormatError) -> Bool) throws(FormatError) -> Bool {
         unsafe ZSTD_DCtx_reset(context, ZSTD_reset_session_only)
         let chunkByteCount = ZSTD_DStreamOutSize()
         makeScratch(byteCount: chunkByteCount)
@@ -114,11 +115,12 @@ import Synchronization
                 return result
             }
             try check(hint, "a zstd frame")
-            try body(unsafe UnsafeRawBufferPointer(rebasing: scratch[0..<produced]).bytes)
+            guard try body(unsafe UnsafeRawBufferPointer(rebasing: scratch[0..<produced]).bytes) else { return false }
             guard hint == 0 || produced > 0 || consumed > start else {
                 throw FormatError(.corrupt(what: "a zstd frame", expected: "a whole frame", found: "its beginning"))
             }
         }
+        return true
     }
 }
 

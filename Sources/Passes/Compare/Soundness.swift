@@ -4,7 +4,7 @@ import Threads
 
 /// What a full decode of a model found.
 public struct Soundness: Sendable {
-    /// Each tensor with its fault, in file order; sound tensors are not listed.
+    /// Each tensor with its fault, in file order; sound tensors are not listed. Faults of the file itself name no tensor.
     public var faults: [(tensor: String, what: String)]
     public var tensorCount: Int
     public var byteCount: Int
@@ -26,8 +26,25 @@ public struct Soundness: Sendable {
         }
         let results = found.withLock { $0 }
         faults = zip(tensors, results).compactMap { tensor, fault in fault.map { (tensor.name, $0) } }
+        if faults.isEmpty, let fault = Soundness.storedFault(of: source) { faults = [fault] }
         tensorCount = tensors.count
         byteCount = total
+    }
+
+    /// What reading the tensors of a compressed file cannot see: its hashes and the places of its frames.
+    private static func storedFault(of source: any TensorSource) -> (tensor: String, what: String)? {
+        guard let compressed = source as? GGUFZstFile else { return nil }
+        do throws(FormatError) {
+            try compressed.verifyStored()
+            return nil
+        } catch {
+            return (error.tensor ?? "", Soundness.sentence(error))
+        }
+    }
+
+    /// The error without file and tensor, which whoever prints a fault names.
+    private static func sentence(_ error: FormatError) -> String {
+        FormatError(error.reason, byteOffset: error.byteOffset).description
     }
 
     private static func fault(in info: TensorInfo, at index: Int, of source: any TensorSource) -> String? {
@@ -43,7 +60,7 @@ public struct Soundness: Sendable {
             }
             return nil
         } catch let error as FormatError {
-            return error.description
+            return Soundness.sentence(error)
         } catch {
             return "\(error)"
         }

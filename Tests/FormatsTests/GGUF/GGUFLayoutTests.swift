@@ -101,6 +101,13 @@ import Testing
         #expect(second["split.no"] == .u16(1))
     }
 
+    @Test func aMergedModelIsWholeThoughItCountsNoFiles() throws {
+        // llama-gguf-split --merge sets the count to 0 instead of removing it.
+        var file = GGUFBytes(keys: 1)
+        file.key("split.count", type: 2, [0, 0])
+        #expect(try openGGUF(file.bytes).metadata["split.count"] == .u16(0))
+    }
+
     @Test func everyFileKeepsAnUnusualAlignment() throws {
         let layout = try GGUF.layout(tensors: tensors, metadata: metadata, alignment: 256, splitting: .maxTensors(4), name: "m")
         for file in layout.files {

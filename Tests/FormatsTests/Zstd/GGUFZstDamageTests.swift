@@ -94,6 +94,35 @@ import Testing
         #expect(table?.description.contains("seek table") == true, "\(String(describing: table))")
     }
 
+    @Test func framesThatChangedPlacesAreFound() throws {
+        let tensors = try (0..<2).map { try TensorInfo(name: "t\($0)", encoding: .plain(.i8), shape: [200]) }
+        let layout = try GGUF.layout(tensors: tensors, metadata: GGUFMetadata()).files[0]
+        let output = try OutputFile(path: folder.path("m"), byteCount: nil)
+        try GGUFZst.write(layout, pieces: layout.framePieces(), to: output, threadCount: 1) { piece in
+            var numbers = SeededRandom(seed: UInt64(piece.tensor!))
+            return GGUFZst.FrameContent(bytes: TensorBytes(numbers.bytes(200)), level: 3)
+        }
+        try output.finish()
+        let bytes = try folder.read("m")
+        // Frames of header, t0, t1 and the hashes, each with an entry of 12 bytes before the 9 last ones.
+        let entries = (0..<4).map { bytes.count - 9 - 48 + 12 * $0 ..< bytes.count - 9 - 48 + 12 * ($0 + 1) }
+        func number(at offset: Int) -> Int { (0..<4).reduce(0) { $0 | Int(bytes[offset + $1]) << (8 * $1) } }
+        let sizes = entries.map { number(at: $0.lowerBound) }
+        try #require(sizes[1] == sizes[2])
+        let first = sizes[0]..<sizes[0] + sizes[1], second = first.upperBound..<first.upperBound + sizes[2]
+        var swapped = bytes
+        swapped.replaceSubrange(first, with: bytes[second])
+        swapped.replaceSubrange(second, with: bytes[first])
+        swapped.replaceSubrange(entries[1], with: bytes[entries[2]])
+        swapped.replaceSubrange(entries[2], with: bytes[entries[1]])
+        // Each tensor reads well: its frame is whole and is what the table says.
+        let file = try open(swapped)
+        #expect(try file.bytes(ofTensorAt: 0).array == open(bytes).bytes(ofTensorAt: 1).array)
+        let error = #expect(throws: FormatError.self) { try file.verifyStored() }
+        #expect(error?.tensor == "t0" && error?.path == "m.gguf.zst")
+        #expect(throws: Never.self) { try open(bytes).verifyStored() }
+    }
+
     // MARK: Files that promise too much
 
     /// A seekable file with these frames and entries of (compressed, content) bytes.
@@ -160,12 +189,12 @@ import Testing
         let file = try open(zst)
         let expected = try openGGUF(plain)
         #expect(file.manifest.tensors == expected.manifest.tensors)
-        #expect(file.unpackedByteCount == plain.count)
+        #expect(try file.unpackedByteCount() == plain.count)
         for index in expected.manifest.tensors.indices {
             #expect(try file.bytes(ofTensorAt: index).array == expected.bytes(ofTensorAt: index).array)
         }
         try file.verify()
-        let output = try OutputFile(path: folder.path("again.gguf"), byteCount: file.unpackedByteCount)
+        let output = try OutputFile(path: folder.path("again.gguf"), byteCount: file.unpackedByteCount())
         try file.unpack(to: output)
         try output.finish()
         #expect(try folder.read("again.gguf") == plain)
@@ -201,12 +230,65 @@ import Testing
         #expect(error?.reason == .invalid(field: "magic", found: "0x0", expected: "GGUF"))
     }
 
+    /// A GGUF file with one I8 tensor of `declared` zeros, of which `present` are there.
+    private func zeros(declared: Int, present: Int) -> [UInt8] {
+        var file = GGUFBytes(tensors: 1)
+        file.tensor("zeros", dimensions: [Int64(declared)], type: 24)
+        file.pad(to: 32)
+        return file.bytes + [UInt8](repeating: 0, count: present)
+    }
+
+    @Test(arguments: ["--content-size", "--no-content-size"]) func aLargePlainFileIsUnpackedWhenItIsReadOnly(option: String) throws {
+        let zstd = try StockZstd()
+        let path = try folder.write(zeros(declared: 80 << 20, present: 80 << 20), to: "p")
+        try #require(try zstd.run(option, path, "-o", folder.path("p.zst")) == 0)
+        var zst = try folder.read("p.zst")
+        let file = try open(zst)
+        #expect(try file.bytes(ofTensorAt: 0).count == 80 << 20)
+        // The checksum at the end is wrong: whoever unpacks sees it, opening does not.
+        zst[zst.count - 1] ^= 1
+        let damaged = try open(zst)
+        #expect(damaged.manifest.tensors.map(\.name) == ["zeros"])
+        #expect(throws: FormatError.self) { try damaged.bytes(ofTensorAt: 0) }
+        #expect(throws: FormatError.self) { try damaged.verify() }
+    }
+
+    @Test func aStatedSizeThatTheHeaderContradictsIsRefusedUnread() throws {
+        let zstd = try StockZstd()
+        for (declared, present) in [(80 << 20, 81 << 20), (81 << 20, 80 << 20)] {
+            let path = try folder.write(zeros(declared: declared, present: present), to: "p")
+            try #require(try zstd.run("-f", path, "-o", folder.path("p.zst")) == 0)
+            var zst = try folder.read("p.zst")
+            zst[zst.count - 1] ^= 1  // seen only by who unpacks all of it
+            let error = #expect(throws: FormatError.self) { try open(zst) }
+            switch error?.reason {
+            case .invalid("the GGUF file inside", _, _): #expect(declared < present)
+            case .truncated("tensor data", _, _): #expect(declared > present && error?.tensor == "zeros")
+            default: Issue.record("\(String(describing: error))")
+            }
+        }
+    }
+
+    @Test func stopsAHeaderThatPromisesToBeHuge() throws {
+        let zstd = try StockZstd()
+        var file = GGUFBytes(keys: 1)
+        file.append("k")
+        file.append(UInt32(8))
+        file.append(UInt64(1) << 29)
+        let path = try folder.write(file.bytes + [UInt8](repeating: 0x20, count: 200_000), to: "p")
+        try #require(try zstd.run("--no-content-size", path, "-o", folder.path("p.zst")) == 0)
+        let error = #expect(throws: FormatError.self) { try GGUFZstFile(path: folder.path("p.zst")) }
+        let reason = FormatError.Reason.invalid(
+            field: "the GGUF header inside", found: "longer, in its value of key 'k'", expected: "at most \(128 << 20) bytes")
+        #expect(error?.reason == reason)
+    }
+
     @Test func stopsUnpackingPastWhatTheHeaderDeclares() throws {
         let zstd = try StockZstd()
         let path = try folder.write(GGUFGoldenTests.small + [UInt8](repeating: 0, count: 8 << 20), to: "long")
         try #require(try zstd.run(path, "-o", folder.path("long.zst")) == 0)
         let error = #expect(throws: FormatError.self) { try GGUFZstFile(path: folder.path("long.zst")) }
-        guard case .invalid("the GGUF file inside", _, "192 bytes") = error?.reason else {
+        guard case .invalid("the GGUF file inside", _, "192 bytes, as its header declares") = error?.reason else {
             Issue.record("\(String(describing: error))")
             return
         }
