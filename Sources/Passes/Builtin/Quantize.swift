@@ -37,7 +37,8 @@ struct Quantize: Pass {
                 let tooNarrow = "\(tensor.info.name): \(choice.type.name) instead of \(wanted.name)"
                 guard context.onFallback != .error else {
                     throw PipelineError.doesNotFit(
-                        tensor: tensor.info.name, type: wanted.name, shape: tensor.info.shape, fallback: choice.type.name)
+                        tensor: tensor.info.name, type: wanted.name, shape: tensor.info.shape, fallback: choice.type.name,
+                        rule: rule.location)
                 }
                 fallbacks.append(tooNarrow)
             }

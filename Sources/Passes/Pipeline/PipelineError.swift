@@ -8,8 +8,8 @@ public enum PipelineError: Error, Sendable, Equatable {
     case notFinite(tensor: String, index: Int)
     /// A finite value too large for the type it is to be stored in.
     case overflows(tensor: String, index: Int, type: String)
-    /// A type does not fit a tensor's shape and the recipe does not allow another.
-    case doesNotFit(tensor: String, type: String, shape: [Int], fallback: String?)
+    /// A type does not fit a tensor's shape and the recipe does not allow another; `rule` is the rule that chose it.
+    case doesNotFit(tensor: String, type: String, shape: [Int], fallback: String?, rule: RecipeLocation)
     /// A pass cannot treat this model, and why.
     case cannotApply(pass: String, why: String)
     /// The output path is one of the inputs.
@@ -35,8 +35,8 @@ extension PipelineError: CustomStringConvertible {
         case .notFinite(let tensor, let index): "tensor '\(tensor)': element \(index) is not a finite number"
         case .overflows(let tensor, let index, let type):
             "tensor '\(tensor)': element \(index) is too large for \(type)"
-        case .doesNotFit(let tensor, let type, let shape, let fallback):
-            "tensor '\(tensor)': \(type) does not fit shape \(shape)"
+        case .doesNotFit(let tensor, let type, let shape, let fallback, let rule):
+            "\(rule): tensor '\(tensor)': \(type) does not fit shape \(shape)"
                 + (fallback.map { " (\($0) would; say 'on-fallback: warn' to take it)" } ?? "")
         case .cannotApply(let pass, let why): "pass '\(pass)': \(why)"
         case .outputIsInput(let path): "\(path): is an input of this run and is never written over"

@@ -6,11 +6,17 @@ struct RecipeParameters {
     private var values: [String: RecipeNode] = [:]
     /// Parameters that `--set` gave, and where.
     private var overridden: [(name: String, location: RecipeLocation)] = []
+    /// Where each parameter is declared, and those that some document uses, before overrides replace anything.
+    private var declarations: [(name: String, location: RecipeLocation)] = []
+    private var used: Set<String> = []
 
     var names: [String] { values.keys.sorted() }
 
     /// Adds a document's parameters; they win over those that are there.
     mutating func merge(_ document: RecipeNode) throws(RecipeError) {
+        if case .mapping(let entries) = document.value {
+            for entry in entries where entry.key != "params" { noteUses(in: entry.value) }
+        }
         guard let node = document["params"] else { return }
         guard case .mapping(let entries) = node.value else { throw node.unexpected("'params'", expected: "a mapping") }
         for entry in entries {
@@ -22,6 +28,20 @@ struct RecipeParameters {
                 throw RecipeError("the value of parameter '\(entry.key)' uses '${'; parameters cannot use parameters", at: inner)
             }
             values[entry.key] = entry.value
+            declarations.append((entry.key, entry.keyLocation))
+        }
+    }
+
+    private mutating func noteUses(in node: RecipeNode) {
+        switch node.value {
+        case .text(let text):
+            // An unclosed one is an error that the substitution reports.
+            for piece in text.replacing("$${", with: "").split(separator: "${", omittingEmptySubsequences: false).dropFirst() {
+                if let close = piece.firstIndex(of: "}") { used.insert(String(piece[..<close])) }
+            }
+        case .sequence(let elements): for element in elements { noteUses(in: element) }
+        case .mapping(let entries): for entry in entries { noteUses(in: entry.value) }
+        case .null, .boolean, .integer, .number: break
         }
     }
 
@@ -34,12 +54,14 @@ struct RecipeParameters {
     }
 
     /// The document with all parameters filled in.
-    /// - Throws: `RecipeError` for unknown parameters, for parameters given by `--set` that nothing uses, and when the
-    ///   result is too large.
+    /// - Throws: `RecipeError` for unknown parameters, for parameters that nothing uses, and when the result is too large.
     func substituted(in root: RecipeNode) throws(RecipeError) -> RecipeNode {
         var substitution = Substitution(values: values)
         let result = try substitution.run(root, depth: 0)
         if let unused = overridden.first(where: { !substitution.used.contains($0.name) }) {
+            throw RecipeError("nothing in the recipe uses the parameter '\(unused.name)'", at: unused.location)
+        }
+        if let unused = declarations.first(where: { !used.contains($0.name) }) {
             throw RecipeError("nothing in the recipe uses the parameter '\(unused.name)'", at: unused.location)
         }
         return result

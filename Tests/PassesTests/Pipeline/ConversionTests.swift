@@ -99,6 +99,20 @@ private func cast(_ input: String, to path: String) throws -> Conversion {
         #expect(source.requestedByteCounts == [512])
     }
 
+    @Test func aTypeThatDoesNotFitIsRefusedWithItsRule() throws {
+        let scratch = try Scratch()
+        let input = try scratch.model(count: 1, columns: 33)
+        let recipe = try Recipe.parse(
+            "recipe: 1\nname: t\npasses:\n- use: quantize\n  with:\n    rules:\n    - {match: '*', type: q8_0}\n", file: "r.yaml")
+        let error = #expect(throws: PipelineError.self) {
+            try Conversion(
+                input: input, passes: try recipe.passes.map { try PassRegistry.builtIn.pass(for: $0) },
+                output: Output(path: scratch.path + "/o.gguf", format: .gguf), onFallback: .error, provenance: nil,
+                architectures: .builtIn)
+        }
+        #expect(error?.description.hasPrefix("r.yaml:7:7: tensor 'w0.weight': Q8_0 does not fit shape [64, 33]") == true, "\(error as Any)")
+    }
+
     @Test func everyBuiltInRecipeFitsTheBuiltInPasses() throws {
         for name in RecipeLibrary.names {
             for step in try Recipe.load(name).passes { _ = try PassRegistry.builtIn.pass(for: step) }

@@ -23,7 +23,8 @@ import Testing
 
     @Test func ampersandsAndStarsInTextAreFine() {
         let globs = (0..<20).map { "\"*.\($0)\"" }.joined(separator: ", ")
-        #expect(refusal("recipe: 1\nparams: {a: [\(globs)]}\ndescription: R & D, \"R&D\", 2 * 3 and a *b*\n") == "fine")
+        let use = "passes: [{use: a, with: {x: \"${a}\"}}]\n"
+        #expect(refusal("recipe: 1\nparams: {a: [\(globs)]}\ndescription: R & D, \"R&D\", 2 * 3 and a *b*\n\(use)") == "fine")
     }
 
     @Test(arguments: ["[", "{a: ", "- ", "? "]) func deepNesting(opening: String) {
