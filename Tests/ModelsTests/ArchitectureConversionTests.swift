@@ -128,6 +128,46 @@ import Testing
         #expect(made.config["tie_word_embeddings"] == false)
     }
 
+    /// A Gemma checkpoint with a head beside its embedding.
+    private func withHead(_ name: String, isTied: Bool) throws -> (model: ModelDescription, tensors: [TensorInfo]) {
+        let fixture = ArchitectureFixture.named(name)
+        var config = try #require(fixture.config.object)
+        config["tie_word_embeddings"] = .bool(isTied)
+        let embedding = try #require(fixture.tensors.first { $0.name == "model.embed_tokens.weight" })
+        let model = try ModelDescription(config: .object(config), architecture: fixture.architecture)
+        return (model, fixture.tensors + [embedding.renamed("lm_head.weight")])
+    }
+
+    @Test func anUntiedGemmaGoesWhereTheRuntimeLoadsItsHead() throws {
+        let (gemma3, tensors3) = try withHead("gemma3", isTied: false)
+        #expect(try gemma3.ggufTensors(from: tensors3).contains { $0.name == "output.weight" && $0.role == .head })
+        #expect(throws: ModelError.self) { try gemma3.ggufTensors(from: tensors3.dropLast()) }
+        let (gemma2, tensors2) = try withHead("gemma2", isTied: false)
+        #expect(throws: Never.self) { try gemma2.check(tensors2, named: .huggingFace) }
+        let reason = ModelError.Reason.invalidKey(
+            key: "tie_word_embeddings", found: "false", expected: "true: the GGUF runtime of gemma2 has no head but the embedding")
+        #expect(throws: ModelError(reason)) { try gemma2.ggufTensors(from: tensors2) }
+    }
+
+    @Test(arguments: ["gemma2", "gemma3"]) func theHeadThatATiedGemmaCarriesAlongIsLeftOut(name: String) throws {
+        let (model, tensors) = try withHead(name, isTied: true)
+        #expect(!(try model.ggufTensors(from: tensors)).contains { $0.name == "output.weight" })
+        #expect(model.match(name: "lm_head.weight") == nil)
+    }
+
+    @Test func aHeadInGGUFUntiesTheGemmaThatLoadsOne() throws {
+        for (name, isTied) in [("gemma2", true), ("gemma3", false)] {
+            let fixture = ArchitectureFixture.named(name)
+            let embedding = try #require(fixture.ggufTensors.first { $0.name == "token_embd.weight" })
+            let tensors = fixture.ggufTensors + [embedding.renamed("output.weight")]
+            let model = try ModelDescription(
+                metadata: fixture.ggufKeys, tensors: tensors, architecture: ArchitectureLibrary.builtIn.architecture(for: fixture.ggufKeys))
+            #expect(model.isTied == isTied)
+            let names = (try? model.huggingFaceTensors(from: tensors))?.map(\.name)
+            #expect(names?.contains("lm_head.weight") == (isTied ? nil : true))
+        }
+    }
+
     @Test func aRopeTableWithoutItsValuesIsRefusedOnTheWayBack() throws {
         let fixture = ArchitectureFixture.named("llama3-small")
         let model = try ModelDescription(

@@ -51,7 +51,7 @@ import Testing
             Change("mixtral", "num_local_experts", 0, named: "experts"),
             Change("mixtral", "num_experts_per_tok", 5, named: "experts-used"),
             Change("qwen2_moe", "mlp_only_layers", [0]), Change("qwen2_moe", "norm_topk_prob", true),
-            Change("gemma2", "query_pre_attn_scalar", 256), Change("gemma2", "tie_word_embeddings", false),
+            Change("gemma2", "query_pre_attn_scalar", 256),
             Change("gemma2", "layer_types", ["full_attention", "sliding_attention"], named: "layer_types[0]"),
             Change("gemma2", "layer_types", ["sliding_attention"]),
             Change("gemma3", "_sliding_window_pattern", 4),

@@ -11,11 +11,11 @@ import Formats
 //   flags?           { config key: role }          bools that say whether tensors of a role are there
 //   hyperparameters  { name: { config?: [keys], gguf?: key, default?, gguf-default?: expression, fraction?: key } }
 //   rope             { pairing: interleaved|halves, theta, local-theta?, original-context?, scaling: [..] }
-//   tied             { config: key, default: bool }
+//   tied             { config: key, default: bool, untied-gguf?: bool }   untied-gguf: the runtime loads a head of its own
 //   sliding-pattern? n: every n-th layer attends to everything, the others to a window
 //   forward?         how the model computes, see ForwardRules; without it the architecture is only converted
 //   tensors          { name: { gguf, role, shape: [expression], change?, presence? } }
-//   ignored?         [ name or *suffix ]           tensors of no use, dropped silently
+//   ignored?         [ name or *suffix ]           tensors of no use, dropped silently; a head only in tied models
 //   computed?        { GGUF name: kind }
 //   groups?          { name: [roles] }
 //   folds?           { role of a norm: [roles] }
@@ -55,7 +55,9 @@ extension Architecture {
         var rope = try reader.object("rope")
         self.rope = try RoPERule(&rope)
         var tied = try reader.object("tied")
-        self.tied = TiedRule(configKey: try tied.string("config"), fallback: try tied.bool("default"))
+        self.tied = TiedRule(
+            configKey: try tied.string("config"), fallback: try tied.bool("default"),
+            allowsUntiedGGUF: tied.has("untied-gguf") ? try tied.bool("untied-gguf") : true)
         try tied.finish()
         slidingPattern = try reader.optionalInteger("sliding-pattern", in: 2...1000)
         if reader.has("forward") {

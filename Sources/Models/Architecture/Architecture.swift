@@ -119,6 +119,8 @@ struct FixedRule: Sendable {
 struct TiedRule: Sendable {
     let configKey: String
     let fallback: Bool
+    /// Whether the GGUF runtime loads a head that is not the embedding.
+    let allowsUntiedGGUF: Bool
 }
 
 /// One GGUF key and where its value comes from.

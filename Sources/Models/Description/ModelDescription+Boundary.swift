@@ -63,6 +63,14 @@ extension ModelDescription {
     /// The GGUF tensors of a Hugging Face checkpoint, in its order; experts stand where the last of them stood.
     /// - Throws: `ModelError` when names or shapes do not fit the architecture.
     public func ggufTensors(from tensors: [TensorInfo]) throws(ModelError) -> [GGUFTensor] {
+        guard isTied || architecture.tied.allowsUntiedGGUF else {
+            let key = architecture.tied.configKey
+            let wasTied = config?[key]?.bool ?? architecture.tied.fallback
+            throw ModelError(
+                .invalidKey(
+                    key: key, found: wasTied ? "false since a pass untied the model" : "false",
+                    expected: "true: the GGUF runtime of \(architecture.ggufName) has no head but the embedding"))
+        }
         try check(tensors, named: .huggingFace)
         var result: [GGUFTensor] = []
         var stacks: [String: [Int: Int]] = [:]

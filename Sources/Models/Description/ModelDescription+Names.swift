@@ -34,7 +34,9 @@ extension ModelDescription {
         guard (skeleton.layer != nil) == rule[keyPath: pattern].hasLayer,
             (skeleton.expert != nil) == rule[keyPath: pattern].hasExpert,
             skeleton.layer ?? 0 < hyperparameters.layers,
-            skeleton.expert == nil || skeleton.expert ?? 0 < hyperparameters.experts
+            skeleton.expert == nil || skeleton.expert ?? 0 < hyperparameters.experts,
+            // A head that stands beside the embedding it is a copy of.
+            !(rule.presence == .untied && isTied && isIgnored(name: rule.name.text))
         else { return nil }
         return TensorMatch(rule: rule, ruleIndex: position, layer: skeleton.layer, expert: skeleton.expert)
     }

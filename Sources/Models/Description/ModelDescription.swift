@@ -61,7 +61,7 @@ public struct ModelDescription: Sendable {
             hyperparameters.set(rule.name, to: value)
         }
         try hyperparameters.check()
-        let head = architecture.tensors.first { $0.role == .head }
+        let head = architecture.tied.allowsUntiedGGUF ? architecture.tensors.first { $0.role == .head } : nil
         try self.init(
             architecture: architecture, hyperparameters: hyperparameters,
             rope: try RoPE(metadata: reader, computed: computed, rule: architecture.rope, hyperparameters),

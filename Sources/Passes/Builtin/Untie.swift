@@ -23,6 +23,7 @@ struct Untie: Pass {
             let name = model.architecture.identifier
             throw PipelineError.cannotApply(pass: "untie", why: "models of architecture \(name) have no head of their own")
         }
+        // Of a head that a tied checkpoint carries along, only the embedding counts.
         graph[head] = embedding.renamed(head).noting("untied from \(embedding.info.name)")
         try graph.setTied(false)
     }
