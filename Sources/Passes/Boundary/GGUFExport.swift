@@ -22,15 +22,34 @@ struct GGUFExport {
                 for: described,
                 GGUFMetadataOptions(
                     directoryName: graph.name, fileType: GGUFExport.fileType(of: tensors, graph.mixture),
-                    generationConfig: try files.files["generation_config.json"].map { try JSONValue(parsing: $0) }))
-            let tokenizer = try TokenizerDescription(huggingFace: files)
-            let vocabulary = try tokenizer.ggufMetadata(vocabularySize: model.hyperparameters.vocabulary)
+                    generationConfig: try GGUFExport.generationConfig(files, of: graph)))
+            let vocabulary = try GGUFExport.vocabulary(files, size: model.hyperparameters.vocabulary)
             for key in vocabulary.keys { metadata[key] = vocabulary[key] }
         case (.huggingFace, nil), (.safetensors, nil), (.safetensors, _?):
             throw graph.modelProblem ?? ModelError(.missingKey(key: "config.json"))
         }
         describeTypes(graph.mixture)
         for (key, value) in provenance?.entries ?? [] { metadata[key] = .string(value) }
+    }
+
+    private static func generationConfig(_ files: HuggingFaceFiles, of graph: TensorGraph) throws(FormatError) -> JSONValue? {
+        let name = "generation_config.json"
+        guard let bytes = files.files[name] else { return nil }
+        do throws(FormatError) {
+            return try JSONValue(parsing: bytes)
+        } catch {
+            throw error.at(path: (graph.origin ?? "") + name)
+        }
+    }
+
+    private static func vocabulary(_ files: HuggingFaceFiles, size: Int) throws(ModelError) -> GGUFMetadata {
+        do throws(ModelError) {
+            return try TokenizerDescription(huggingFace: files).ggufMetadata(vocabularySize: size)
+        } catch {
+            var named = error
+            named.path = named.path ?? ["tokenizer.json", "tokenizer.model"].first { files.files[$0] != nil } ?? ""
+            throw named
+        }
     }
 
     private static func tensors(

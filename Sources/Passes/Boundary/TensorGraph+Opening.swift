@@ -20,14 +20,27 @@ extension TensorGraph {
         } catch let problem as ModelError {
             try self.init(tensors: stored, metadata: manifest.metadata, model: nil)
             modelProblem = problem
-            if let file = source.files.first?.path, problem.path == nil {
-                let folder = file.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/")
-                let isFolder = manifest.format == .huggingFace
-                modelProblem?.path = !isFolder ? file : folder.isEmpty ? "config.json" : folder + "/config.json"
-            }
         }
         storedInfos = manifest.tensors
-        if let path = source.files.first?.path { name = TensorGraph.name(ofModelAt: path, isFolder: manifest.format == .huggingFace) }
+        if let path = source.files.first?.path {
+            let isFolder = manifest.format == .huggingFace
+            origin = isFolder ? path.lastIndex(of: "/").map { String(path[...$0]) } ?? "" : path
+            modelProblem = modelProblem.map(located)
+            name = TensorGraph.name(ofModelAt: path, isFolder: isFolder)
+        }
+    }
+
+    /// An error about this model with its file named in full; one that names none is about `config.json` or the GGUF file.
+    func located(_ error: ModelError) -> ModelError {
+        guard let origin else { return error }
+        var located = error
+        let isFolder = origin.isEmpty || origin.hasSuffix("/")
+        if let path = error.path {
+            if isFolder, !path.contains("/") { located.path = origin + path }
+        } else {
+            located.path = isFolder ? origin + "config.json" : origin
+        }
+        return located
     }
 
     /// The folder's name for a model directory, else the file's without its ending.

@@ -18,6 +18,8 @@ public struct TensorGraph: Sendable {
     public var mixture: Mixture?
     /// The model's name: that of its file or folder.
     public var name = "model"
+    /// Where the model was read from: the folder, ending in `/`, of a model directory, else the file.
+    var origin: String?
     /// The tensors as their container has them, under its own names.
     var storedInfos: [TensorInfo] = []
 

@@ -6,8 +6,20 @@ struct Export: Sendable {
     let tensors: [LazyTensor]
     let layout: ArtifactLayout
 
+    /// - Throws: `ModelError` naming the file for a model that the format cannot hold.
     init(
         _ graph: TensorGraph, to output: Output, provenance: Provenance?, library: ArchitectureLibrary, context: PassContext
+    ) throws {
+        do {
+            try self.init(unlocated: graph, to: output, provenance: provenance, library: library, context: context)
+        } catch let error as ModelError {
+            throw graph.located(error)
+        }
+    }
+
+    private init(
+        unlocated graph: TensorGraph, to output: Output, provenance: Provenance?, library: ArchitectureLibrary,
+        context: PassContext
     ) throws {
         switch output.format {
         case .gguf, .ggufZst:
