@@ -72,6 +72,26 @@ public final class OutputFile: Sendable {
         self.appendOffset = Mutex(resumedByteCount)
     }
 
+    /// Checks that one file system has room for several files that are written together.
+    /// - Parameters:
+    ///   - files: all in one folder, which exists.
+    ///   - resume: whether the disk that parts of an interrupted run take counts as there.
+    /// - Throws: `.diskFull` with the bytes of all of them.
+    public static func checkRoom(for files: [(path: String, byteCount: Int)], resume: Bool) throws(FormatError) {
+        guard let first = files.first else { return }
+        var needed = 0
+        for file in files {
+            let (folder, name) = folderAndName(of: file.path)
+            let part = resume ? pathStatus(folder + "." + name + ".part")?.allocatedByteCount ?? 0 : 0
+            let (sum, overflow) = needed.addingReportingOverflow(max(0, file.byteCount - part))
+            needed = overflow ? .max : sum
+        }
+        let (folder, _) = folderAndName(of: first.path)
+        let descriptor = try openFile(folder.isEmpty ? "." : folder, O_RDONLY | O_CLOEXEC)
+        defer { close(descriptor) }
+        try checkDisk(descriptor, needed: needed, path: first.path)
+    }
+
     deinit {
         // The part goes before the lock does, so that nobody else's part is removed.
         if !isFinished.load(ordering: .acquiring) && !keepsPart { unsafe unlink(partPath) }

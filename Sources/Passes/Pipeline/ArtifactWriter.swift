@@ -24,6 +24,7 @@ struct ArtifactWriter {
 
     /// - Returns: how many tensors an earlier run had finished.
     func write() throws -> Int {
+        try OutputFile.checkRoom(for: layout.files.map { (path(of: $0), $0.byteCount) }, resume: journal != nil)
         let files = try layout.files.map { file in
             let path = self.path(of: file)
             return try Output.creating(path) { () throws(FormatError) in

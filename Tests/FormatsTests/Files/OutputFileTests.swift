@@ -18,6 +18,18 @@ import Testing
         #expect(try folder.read("model") == [1, 2, 0, 0, 4, 5])
     }
 
+    @Test func theRoomOfSeveralFilesIsThatOfAllOfThem() throws {
+        // A part of most of what a disk can have free: each file fits, two of them do not.
+        let free = try #require(
+            FileManager.default.attributesOfFileSystem(forPath: folder.path)[.systemFreeSize] as? Int)
+        let files = ["a", "b"].map { (folder.path($0), free / 5 * 3) }
+        #expect(throws: Never.self) { try OutputFile.checkRoom(for: [files[0]], resume: false) }
+        let error = #expect(throws: FormatError.self) { try OutputFile.checkRoom(for: files, resume: false) }
+        guard case .diskFull(let needed, _) = error?.reason else { Issue.record("\(String(describing: error))"); return }
+        #expect(needed == UInt64(free / 5 * 3 * 2))
+        #expect(folder.names == [])
+    }
+
     @Test func leavesNothingWhenDroppedUnfinished() throws {
         try folder.write([9], to: "model")
         do {
