@@ -92,7 +92,7 @@ let package = Package(
         .testTarget(name: "LinearAlgebraTests", dependencies: ["LinearAlgebra"], swiftSettings: swiftSettings),
         .testTarget(name: "ResQTests", dependencies: ["ResQ", "LinearAlgebra"], swiftSettings: swiftSettings),
         .testTarget(
-            name: "PassesTests", dependencies: ["Passes", "Formats", "Models"], swiftSettings: swiftSettings),
+            name: "PassesTests", dependencies: ["Passes", "Formats", "Models"], exclude: ["Fixtures"], swiftSettings: swiftSettings),
         .testTarget(
             name: "ModelsTests", dependencies: ["Models", "Formats"], exclude: ["Fixtures"], swiftSettings: swiftSettings),
     ],

@@ -29,7 +29,7 @@ public enum JSONValue: Sendable, Equatable {
     public var isNull: Bool { self == .null }
 
     /// What kind of value this is, for messages.
-    var kind: String {
+    package var kind: String {
         switch self {
         case .null: "null"
         case .bool: "a boolean"

@@ -2,83 +2,137 @@ import Formats
 
 /// A LoRA adapter as PEFT saves it: `adapter_model.safetensors` with `adapter_config.json` beside it.
 ///
-///     base_model.model.NAME.lora_A.weight   [rank, inputs]
-///     base_model.model.NAME.lora_B.weight   [outputs, rank]
+///     base_model.model.NAME.lora_A.weight        [rank, inputs]
+///     base_model.model.NAME.lora_B.weight        [outputs, rank]
+///     base_model.model.NAME.lora_B.bias          [outputs]
+///     base_model.model.NAME.lora_embedding_A     [rank, vocabulary]
+///     base_model.model.NAME.lora_embedding_B     [hidden, rank]
+///     base_model.model.NAME.weight, .bias        a tensor that was trained as a whole
+///
+/// Names may have `.base_layer` before their last word.
 struct LoRAAdapter {
-    struct Pair {
-        /// The base weight's name.
-        let weight: String
+    /// What is added to a tensor of the base: scale · left · right.
+    struct Product {
+        let name: String
+        /// `[rows of the base tensor, rank]`
         let left: LazyTensor
+        /// `[rank, columns of the base tensor]`
         let right: LazyTensor
+        let scale: Double
+
+        var rank: Int { left.info.columnCount }
     }
 
-    let pairs: [Pair]
-    private let alpha: Double?
-    private let isRankStabilised: Bool
+    /// The file with the tensors.
+    let path: String
+    /// In the order of the file.
+    let products: [Product]
+    /// Tensors that take the place of the base's of the same name.
+    let replacements: [LazyTensor]
 
-    init(path: String, context: PassContext) throws {
+    /// - Parameter allowsTransposed: whether the base may store weights `[inputs, outputs]`, as GPT-2 does.
+    /// - Throws: `FormatError` for files that are missing or wrong, and for an adapter that is more than a plain LoRA.
+    init(path: String, allowsTransposed: Bool, context: PassContext) throws {
         let file = path.hasSuffix(".safetensors") ? path : path + "/adapter_model.safetensors"
-        let configPath = (file.split(separator: "/", omittingEmptySubsequences: false).dropLast() + ["adapter_config.json"])
-            .joined(separator: "/")
-        let config: JSONValue
-        do throws(FormatError) {
-            config = try JSONValue(parsing: MappedFile(path: configPath).bytes)
-        } catch {
-            throw error.at(path: configPath)
-        }
-        guard config["peft_type"]?.string ?? "LORA" == "LORA" else {
-            throw FormatError(.unsupported(what: "an adapter of type \(config["peft_type"]?.string ?? "?")"), path: configPath)
-        }
-        for key in ["use_dora", "fan_in_fan_out"] where config[key]?.bool == true {
-            throw FormatError(.unsupported(what: "an adapter with \(key)"), path: configPath)
-        }
-        for key in ["alpha_pattern", "rank_pattern"] where config[key]?.object?.isEmpty == false {
-            throw FormatError(.unsupported(what: "an adapter with \(key)"), path: configPath)
-        }
-        alpha = config["lora_alpha"]?.double
-        isRankStabilised = config["use_rslora"]?.bool ?? false
-        pairs = try LoRAAdapter.pairs(of: try context.open(file), path: file)
-        guard !pairs.isEmpty else { throw FormatError(.missing(field: "adapter tensor", name: "lora_A"), path: file) }
-        if let rank = config["r"]?.integer, let pair = pairs.first(where: { $0.left.info.columnCount != rank }) {
-            throw FormatError(
-                .invalid(field: "rank", found: "\(pair.left.info.columnCount)", expected: "\(rank), the 'r' of \(configPath)"),
-                path: file, tensor: pair.weight)
-        }
-    }
-
-    /// alpha / rank, or alpha / √rank for rank-stabilised adapters; 1 when the configuration has no alpha.
-    func scale(rank: Int) -> Double {
-        guard let alpha else { return 1 }
-        return alpha / (isRankStabilised ? Double(rank).squareRoot() : Double(rank))
-    }
-
-    private static func pairs(of source: any TensorSource, path: String) throws -> [Pair] {
-        var left: [String: LazyTensor] = [:], right: [String: LazyTensor] = [:]
-        var order: [String] = []
+        let folder = file.split(separator: "/", omittingEmptySubsequences: false).dropLast()
+        let configuration = try LoRAConfiguration(path: (folder + ["adapter_config.json"]).joined(separator: "/"))
+        self.path = file
+        var parts = Parts()
+        let source = try context.open(file)
         for (index, info) in source.manifest.tensors.enumerated() {
-            let tensor = LazyTensor(info: info, operation: SourceSlice(source: source, index: index))
-            var name = info.name
-            for prefix in ["base_model.model.", "base_model."] where name.hasPrefix(prefix) {
-                name.removeFirst(prefix.count)
-                break
-            }
-            if let base = name.removing(suffixes: [".lora_A.weight", ".lora_A.default.weight"]) {
-                right[base + ".weight"] = tensor
-                order.append(base + ".weight")
-            } else if let base = name.removing(suffixes: [".lora_B.weight", ".lora_B.default.weight"]) {
-                left[base + ".weight"] = tensor
-            } else {
-                throw FormatError(.unsupported(what: "an adapter tensor that is neither lora_A nor lora_B"), path: path, tensor: info.name)
-            }
+            try parts.add(LazyTensor(info: info, operation: SourceSlice(source: source, index: index)), path: file)
         }
-        for name in left.keys.sorted() where right[name] == nil {
-            throw FormatError(.missing(field: "adapter tensor", name: "lora_A of \(name)"), path: path)
+        replacements = parts.replacements
+        products = try parts.products(
+            configuration, isTransposed: allowsTransposed && configuration.isTransposed, path: file)
+        guard !products.isEmpty || !replacements.isEmpty else {
+            throw FormatError(.missing(field: "adapter tensor", name: "lora_A"), path: file)
         }
-        return try order.map { name in
-            guard let b = left[name], let a = right[name] else {
-                throw FormatError(.missing(field: "adapter tensor", name: "lora_B of \(name)"), path: path)
+    }
+}
+
+/// The tensors of an adapter, sorted by module.
+private struct Parts {
+    private struct Module {
+        var a: LazyTensor?
+        var b: LazyTensor?
+        var bias: LazyTensor?
+        var isEmbedding = false
+    }
+
+    private var modules: [String: Module] = [:]
+    private var order: [String] = []
+    private(set) var replacements: [LazyTensor] = []
+
+    mutating func add(_ tensor: LazyTensor, path: String) throws {
+        var name = tensor.info.name
+        for prefix in ["base_model.model.", "base_model."] where name.hasPrefix(prefix) {
+            name.removeFirst(prefix.count)
+            break
+        }
+        if let module = name.removing(suffixes: [".lora_A.weight", ".lora_A.default.weight"]) {
+            self[module].a = tensor
+        } else if let module = name.removing(suffixes: [".lora_B.weight", ".lora_B.default.weight"]) {
+            self[module].b = tensor
+        } else if let module = name.removing(suffixes: [".lora_B.bias", ".lora_B.default.bias"]) {
+            self[module].bias = tensor
+        } else if let module = name.removing(suffixes: [".lora_embedding_A", ".lora_embedding_A.default"]) {
+            self[module].a = tensor
+            self[module].isEmbedding = true
+        } else if let module = name.removing(suffixes: [".lora_embedding_B", ".lora_embedding_B.default"]) {
+            self[module].b = tensor
+            self[module].isEmbedding = true
+        } else if !name.contains("lora_"), !name.contains(".token_adapter."), let last = name.lastIndex(of: "."),
+            [".weight", ".bias"].contains(name[last...])
+        {
+            let module = String(name[..<last])
+            let base = module.removing(suffixes: [".base_layer", ".modules_to_save.default"]) ?? module
+            replacements.append(tensor.renamed(base + name[last...]))
+        } else {
+            throw FormatError(
+                .unsupported(what: "an adapter tensor that is neither lora_A nor lora_B nor a weight or bias"), path: path,
+                tensor: tensor.info.name)
+        }
+    }
+
+    private subscript(module: String) -> Module {
+        get { modules[module] ?? Module() }
+        set {
+            if modules.updateValue(newValue, forKey: module) == nil { order.append(module) }
+        }
+    }
+
+    func products(_ configuration: LoRAConfiguration, isTransposed: Bool, path: String) throws -> [LoRAAdapter.Product] {
+        try order.flatMap { name in
+            let module = self[name]
+            func missing(_ part: String) -> FormatError {
+                FormatError(.missing(field: "adapter tensor", name: "\(part) of \(name)"), path: path)
             }
-            return Pair(weight: name, left: b, right: a)
+            let suffix = module.isEmbedding ? "embedding_" : ""
+            guard let a = module.a else { throw missing("lora_\(suffix)A") }
+            guard let b = module.b else { throw missing("lora_\(suffix)B") }
+            let rank = configuration.rank(of: name)
+            guard a.info.shape.count == 2, b.info.shape.count == 2, a.info.shape[0] == rank, b.info.shape[1] == rank else {
+                throw FormatError(
+                    .invalid(
+                        field: "the shapes of lora_\(suffix)A and lora_\(suffix)B", found: "\(a.info.shape) and \(b.info.shape)",
+                        expected: "[\(rank), inputs] and [outputs, \(rank)], the rank of \(configuration.path)"),
+                    path: path, tensor: name)
+            }
+            let scale = configuration.scale(of: name)
+            // (B A)ᵀ = Aᵀ Bᵀ: an embedding's rows are its inputs.
+            let turned = module.isEmbedding || isTransposed
+            var products = [
+                LoRAAdapter.Product(
+                    name: name + ".weight", left: turned ? try a.transposed() : b, right: turned ? try b.transposed() : a,
+                    scale: scale)
+            ]
+            if let bias = module.bias {
+                // A vector is one row.
+                let one = try LazyTensor.constant([1], name: "1")
+                products.append(LoRAAdapter.Product(name: name + ".bias", left: one, right: bias, scale: scale))
+            }
+            return products
         }
     }
 }

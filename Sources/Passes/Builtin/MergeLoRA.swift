@@ -8,8 +8,11 @@ struct MergeLoRA: Pass {
         identifier: "merge-lora",
         summary: "Adds a LoRA adapter (PEFT, safetensors) to the weights it adapts.",
         contract: """
-            W + scale * alpha / rank * B A (alpha / sqrt(rank) for rank-stabilised adapters), computed and stored as F32. \
-            Every tensor of the adapter must find its weight; anything that is not a plain low-rank pair stops the run.
+            W + scale * alpha / rank * B A (alpha / sqrt(rank) for rank-stabilised adapters), computed and stored as F32; \
+            ranks and alphas by module (rank_pattern, alpha_pattern), embeddings, biases and transposed weights \
+            (fan_in_fan_out) as PEFT has them. Tensors that were trained as a whole (modules_to_save, bias) take the place \
+            of the base's. A tied model whose embedding or head is adapted is untied first, so that the other one stays. \
+            Every tensor of the adapter must find its weight; DoRA and whatever else is no low-rank sum stops the run.
             """,
         options: [
             OptionDeclaration("adapter", .path, default: .required, summary: "The adapter's folder or adapter_model.safetensors."),
@@ -25,29 +28,58 @@ struct MergeLoRA: Pass {
     }
 
     func rewrite(_ graph: inout TensorGraph, in context: PassContext) throws {
-        let adapter = try LoRAAdapter(path: path, context: context)
-        for pair in adapter.pairs {
-            guard let weight = graph[pair.weight] else {
-                throw FormatError(.missing(field: "weight for the adapter's tensor", name: pair.weight), path: path)
+        // Of the known architectures none stores a weight transposed; PEFT looks at the module for the same end.
+        let adapter = try LoRAAdapter(path: path, allowsTransposed: graph.model == nil, context: context)
+        try untieIfNeeded(&graph, for: adapter, in: context)
+        for replacement in adapter.replacements {
+            let name = replacement.info.name
+            let base = try weight(name, of: graph, adapter)
+            guard base.info.shape == replacement.info.shape else {
+                throw FormatError(
+                    .invalid(field: "the shape", found: "\(replacement.info.shape)", expected: "\(base.info.shape), the base's"),
+                    path: adapter.path, tensor: name)
             }
-            let rank = pair.left.info.columnCount
-            guard pair.left.info.shape == [weight.info.rowCount, rank], pair.right.info.shape == [rank, weight.info.columnCount],
-                weight.info.shape.count == 2, rank > 0
+            graph[name] = LazyTensor(info: replacement.info, operation: replacement.operation, history: base.history)
+                .noting("replaced by the adapter's")
+        }
+        for product in adapter.products {
+            let base = try weight(product.name, of: graph, adapter)
+            guard base.info.shape.count <= 2, product.left.info.rowCount == base.info.rowCount,
+                product.right.info.columnCount == base.info.columnCount
             else {
                 throw FormatError(
                     .invalid(
-                        field: "adapter shapes", found: "\(pair.left.info.shape) x \(pair.right.info.shape)",
-                        expected: "[\(weight.info.rowCount), rank] x [rank, \(weight.info.columnCount)]"),
-                    path: path, tensor: pair.weight)
+                        field: "the product of the adapter",
+                        found: "[\(product.left.info.rowCount), \(product.right.info.columnCount)]",
+                        expected: "\(base.info.shape), the base's shape"),
+                    path: adapter.path, tensor: product.name)
             }
-            let info = try TensorInfo(name: weight.info.name, encoding: .plain(.f32), shape: weight.info.shape)
+            let info = try TensorInfo(name: product.name, encoding: .plain(.f32), shape: base.info.shape)
             let operation = AddLowRank(
-                input: weight, left: pair.left, right: OnceFloats(pair.right), rank: rank,
-                scale: Float(scale * adapter.scale(rank: rank)))
-            graph[pair.weight] = LazyTensor(info: info, operation: operation, history: weight.history)
-                .noting("merged LoRA of rank \(rank)")
+                input: base, left: product.left, right: OnceFloats(product.right), rank: product.rank,
+                scale: Float(scale * product.scale))
+            graph[product.name] = LazyTensor(info: info, operation: operation, history: base.history)
+                .noting("merged LoRA of rank \(product.rank)")
         }
-        context.report(.note, "merged \(adapter.pairs.count) low-rank pairs")
+        let replaced = adapter.replacements.isEmpty ? "" : ", replaced \(adapter.replacements.count) tensors"
+        context.report(.note, "merged \(adapter.products.count) low-rank products\(replaced)")
+    }
+
+    /// Embedding and head of a tied model are one tensor, but the adapter was trained with one of them changed.
+    private func untieIfNeeded(_ graph: inout TensorGraph, for adapter: LoRAAdapter, in context: PassContext) throws {
+        guard let model = graph.model, model.isTied else { return }
+        let names = adapter.products.map(\.name) + adapter.replacements.map(\.info.name)
+        let head = model.architecture.headName
+        guard names.contains(where: { $0 == head || model.match(name: $0)?.role == .embedding }) else { return }
+        try Untie().rewrite(&graph, in: context)
+        context.report(.note, "the model is untied: the adapter changes its embedding or its head, not both")
+    }
+
+    private func weight(_ name: String, of graph: TensorGraph, _ adapter: LoRAAdapter) throws -> LazyTensor {
+        guard let weight = graph[name] else {
+            throw FormatError(.missing(field: "weight for the adapter's tensor", name: name), path: adapter.path)
+        }
+        return weight
     }
 }
 
@@ -66,9 +98,37 @@ struct AddLowRank: TensorOperation {
         let factors = try right.values()
         return try encodedRows(range, of: info) { rows, values throws in
             try decodeRows(rows, of: input, into: &values)
-            let part = try decoded(try left.rows(rows), rows, of: left.info)
+            let part = try decodedRows(rows, of: left)
             addLowRankProduct(
                 to: &values, left: part.span, right: factors.span, rank: rank, columnCount: info.columnCount, scale: scale)
         }
+    }
+}
+
+/// Rows of a small matrix turned over, kept in memory as floats.
+struct Transpose: TensorOperation {
+    let matrix: OnceFloats
+
+    var summary: String { "transpose" }
+    var inputs: [LazyTensor] { [matrix.tensor] }
+
+    func rows(_ range: Range<Int>, of info: TensorInfo) throws -> TensorBytes {
+        let source = try matrix.values()
+        let (columnCount, rowCount) = (info.columnCount, info.rowCount)
+        return try encodedRows(range, of: info) { rows, values in
+            for row in rows {
+                for column in 0..<columnCount {
+                    values[(row - rows.lowerBound) * columnCount + column] = source[column * rowCount + row]
+                }
+            }
+        }
+    }
+}
+
+extension LazyTensor {
+    /// A small matrix turned over, as F32.
+    func transposed() throws -> LazyTensor {
+        let info = try TensorInfo(name: info.name, encoding: .plain(.f32), shape: info.shape.reversed())
+        return LazyTensor(info: info, operation: Transpose(matrix: OnceFloats(self)), history: history)
     }
 }

@@ -57,7 +57,7 @@ import Testing
     @Test(arguments: [
         ("{path: a}", "r.yaml:2:10: 'format' is missing in the output"),
         ("{format: gguf}", "r.yaml:2:10: 'path' is missing in the output"),
-        ("{format: ggfu, path: a}", "r.yaml:2:19: 'format' of the output is 'ggfu', expected gguf, gguf.zst, safetensors or huggingface; did you mean 'gguf'?"),
+        ("{format: ggfu, path: a}", "r.yaml:2:19: 'format' of the output is 'ggfu', expected safetensors, gguf, gguf.zst or huggingface; did you mean 'gguf'?"),
         ("{format: gguf, path: a, level: 3}", "r.yaml:2:34: 'level' means nothing for the format gguf"),
         ("{format: gguf.zst, path: a, level: 23}", "r.yaml:2:45: 'level' of the output is 23, expected an integer from 1 to 22"),
         ("{format: gguf, path: \"{nam}.gguf\"}", "r.yaml:2:31: 'path' of the output: unknown placeholder {nam}, known are {name} and {model}, did you mean {name}"),
