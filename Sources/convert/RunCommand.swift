@@ -39,25 +39,14 @@ extension Recipe {
         if let path, !folder {
             // A known file ending says what is wanted; a bare name takes the recipe's format.
             let named = Output.format(ofPath: path)
-            let declared = outputs.first?.containerFormat ?? .gguf
+            let declared = outputs.first?.format ?? .gguf
             let format = named == nil || named == .huggingFace ? declared : named!
-            return [out.output(path: path, format: format, like: outputs.first { $0.containerFormat == format })]
+            return [out.output(path: path, format: format, like: outputs.first { $0.format == format })]
         }
         let model = input.split(separator: "/").last.map(String.init) ?? "model"
         guard !outputs.isEmpty else { return [out.output(path: (path ?? "") + "\(model)-\(name).gguf", format: .gguf)] }
         return outputs.map {
-            out.output(path: (path ?? "") + $0.path(recipe: name, model: model), format: $0.containerFormat, like: $0)
-        }
-    }
-}
-
-extension OutputSpecification {
-    var containerFormat: ContainerFormat {
-        switch format {
-        case .gguf: .gguf
-        case .ggufZst: .ggufZst
-        case .safetensors: .safetensors
-        case .huggingFace: .huggingFace
+            out.output(path: (path ?? "") + $0.path(recipe: name, model: model), format: $0.format, like: $0)
         }
     }
 }

@@ -23,7 +23,8 @@ struct Cast: Pass {
     }
 
     func rewrite(_ graph: inout TensorGraph, in context: PassContext) throws {
-        try graph.mapMatching(selector, "cast") { tensor in
+        try graph.mapTensors(asking: selector, for: "cast") { tensor, isMeant in
+            guard isMeant else { return [tensor] }
             if case .plain(let dtype) = tensor.info.encoding, !dtype.isFloatingPoint { return [tensor] }
             return [try tensor.encoded(as: encoding).noting("cast to \(encoding.name)")]
         }
@@ -31,16 +32,13 @@ struct Cast: Pass {
 }
 
 extension TensorGraph {
-    /// Replaces the tensors a selector matches; it must match at least one.
-    mutating func mapMatching(
-        _ selector: Selector, _ pass: String, _ transform: (LazyTensor) throws -> [LazyTensor]
+    /// Replaces every tensor, telling which of them a selector matches; it must match at least one.
+    mutating func mapTensors(
+        asking selector: Selector, for pass: String, _ transform: (LazyTensor, _ isMeant: Bool) throws -> [LazyTensor]
     ) throws {
         let facts = facts
         guard facts.contains(where: selector.matches) else { throw selector.matchesNothing("pass '\(pass)'", in: facts) }
         var fact = facts.makeIterator()
-        try mapTensors { tensor in
-            guard let fact = fact.next(), selector.matches(fact) else { return [tensor] }
-            return try transform(tensor)
-        }
+        try mapTensors { tensor in try transform(tensor, fact.next().map(selector.matches) ?? false) }
     }
 }

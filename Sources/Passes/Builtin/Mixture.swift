@@ -18,54 +18,35 @@ public enum Mixture: String, Sendable, CaseIterable {
     }
 
     /// The type of everything that no exception names.
-    public var baseType: GGMLType {
-        switch self {
-        case .f32: .f32
-        case .f16: .f16
-        case .bf16: .bf16
-        case .q4_0: .q4_0
-        case .q4_1: .q4_1
-        case .q5_0: .q5_0
-        case .q5_1: .q5_1
-        case .q8_0: .q8_0
-        case .q2_k: .q2_K
-        case .q3_k_s, .q3_k_m, .q3_k_l: .q3_K
-        case .q4_k_s, .q4_k_m: .q4_K
-        case .q5_k_s, .q5_k_m: .q5_K
-        case .q6_k: .q6_K
-        case .iq4_nl: .iq4_nl
-        case .iq4_xs: .iq4_xs
-        case .tq1_0: .tq1_0
-        case .tq2_0: .tq2_0
-        case .mxfp4_moe: .mxfp4
-        }
-    }
+    public var baseType: GGMLType { types.base }
 
     /// What `general.file_type` of a GGUF file says of this mixture.
-    public var fileType: GGUFFileType {
+    public var fileType: GGUFFileType { types.file }
+
+    private var types: (base: GGMLType, file: GGUFFileType) {
         switch self {
-        case .f32: .f32
-        case .f16: .f16
-        case .bf16: .bf16
-        case .q4_0: .q4_0
-        case .q4_1: .q4_1
-        case .q5_0: .q5_0
-        case .q5_1: .q5_1
-        case .q8_0: .q8_0
-        case .q2_k: .q2_K
-        case .q3_k_s: .q3_K_S
-        case .q3_k_m: .q3_K_M
-        case .q3_k_l: .q3_K_L
-        case .q4_k_s: .q4_K_S
-        case .q4_k_m: .q4_K_M
-        case .q5_k_s: .q5_K_S
-        case .q5_k_m: .q5_K_M
-        case .q6_k: .q6_K
-        case .iq4_nl: .iq4_NL
-        case .iq4_xs: .iq4_XS
-        case .tq1_0: .tq1_0
-        case .tq2_0: .tq2_0
-        case .mxfp4_moe: .mxfp4
+        case .f32: (.f32, .f32)
+        case .f16: (.f16, .f16)
+        case .bf16: (.bf16, .bf16)
+        case .q4_0: (.q4_0, .q4_0)
+        case .q4_1: (.q4_1, .q4_1)
+        case .q5_0: (.q5_0, .q5_0)
+        case .q5_1: (.q5_1, .q5_1)
+        case .q8_0: (.q8_0, .q8_0)
+        case .q2_k: (.q2_K, .q2_K)
+        case .q3_k_s: (.q3_K, .q3_K_S)
+        case .q3_k_m: (.q3_K, .q3_K_M)
+        case .q3_k_l: (.q3_K, .q3_K_L)
+        case .q4_k_s: (.q4_K, .q4_K_S)
+        case .q4_k_m: (.q4_K, .q4_K_M)
+        case .q5_k_s: (.q5_K, .q5_K_S)
+        case .q5_k_m: (.q5_K, .q5_K_M)
+        case .q6_k: (.q6_K, .q6_K)
+        case .iq4_nl: (.iq4_nl, .iq4_NL)
+        case .iq4_xs: (.iq4_xs, .iq4_XS)
+        case .tq1_0: (.tq1_0, .tq1_0)
+        case .tq2_0: (.tq2_0, .tq2_0)
+        case .mxfp4_moe: (.mxfp4, .mxfp4)
         }
     }
 }
@@ -84,7 +65,6 @@ extension Mixture {
 struct MixtureModel {
     /// For mixtures that look at no layers.
     static let unknown = MixtureModel(layerCount: 0, headCount: 0, kvHeadCount: 0, expertCount: 0, architecture: "")
-
 
     var layerCount: Int
     var headCount: Int

@@ -13,7 +13,7 @@ struct Drop: Pass {
     init(options: PassOptions) throws(RecipeError) { selector = options.selector("match") }
 
     func rewrite(_ graph: inout TensorGraph, in context: PassContext) throws {
-        try graph.mapMatching(selector, "drop") { _ in [] }
+        try graph.mapTensors(asking: selector, for: "drop") { tensor, isMeant in isMeant ? [] : [tensor] }
     }
 }
 
@@ -30,10 +30,7 @@ struct Keep: Pass {
     init(options: PassOptions) throws(RecipeError) { selector = options.selector("match") }
 
     func rewrite(_ graph: inout TensorGraph, in context: PassContext) throws {
-        let facts = graph.facts
-        guard facts.contains(where: selector.matches) else { throw selector.matchesNothing("pass 'keep'", in: facts) }
-        var fact = facts.makeIterator()
-        try graph.mapTensors { tensor in fact.next().map(selector.matches) == true ? [tensor] : [] }
+        try graph.mapTensors(asking: selector, for: "keep") { tensor, isMeant in isMeant ? [tensor] : [] }
     }
 }
 

@@ -115,17 +115,6 @@ extension TensorInfo {
     }
 }
 
-func decoded(_ bytes: TensorBytes, _ rows: Range<Int>, of info: TensorInfo) throws -> [Float] {
-    var values = [Float](repeating: 0, count: rows.count * info.columnCount)
-    var span = values.mutableSpan
-    do {
-        try Codec.decode(info.encoding, bytes.bytes, into: &span)
-    } catch {
-        throw FormatError(error.reason, path: error.path, tensor: info.name, byteOffset: error.byteOffset)
-    }
-    return values
-}
-
 extension RawSpan {
     /// Whether two runs of bytes are equal.
     func isEqual(to other: RawSpan) -> Bool {

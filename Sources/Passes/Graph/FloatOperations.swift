@@ -124,21 +124,36 @@ extension LazyTensor {
     }
 }
 
+/// Decodes bytes of a tensor.
+/// - Throws: `FormatError` naming the tensor.
+func decode(_ bytes: TensorBytes, of info: TensorInfo, into target: inout MutableSpan<Float>) throws(FormatError) {
+    do throws(FormatError) {
+        try Codec.decode(info.encoding, bytes.bytes, into: &target)
+    } catch {
+        throw FormatError(error.reason, path: error.path, tensor: info.name, byteOffset: error.byteOffset)
+    }
+}
+
 /// Decodes some rows of a tensor.
 func decodeRows(_ rows: Range<Int>, of tensor: LazyTensor, into target: inout MutableSpan<Float>) throws {
-    let bytes = try tensor.rows(rows)
-    do {
-        try Codec.decode(tensor.info.encoding, bytes.bytes, into: &target)
-    } catch {
-        throw FormatError(error.reason, path: error.path, tensor: tensor.info.name, byteOffset: error.byteOffset)
-    }
+    try decode(try tensor.rows(rows), of: tensor.info, into: &target)
+}
+
+/// Some rows of a tensor as floats.
+func decodedRows(_ rows: Range<Int>, of tensor: LazyTensor) throws -> [Float] {
+    try decoded(try tensor.rows(rows), rows, of: tensor.info)
+}
+
+/// The floats that the bytes of some rows hold.
+func decoded(_ bytes: TensorBytes, _ rows: Range<Int>, of info: TensorInfo) throws(FormatError) -> [Float] {
+    var values = [Float](repeating: 0, count: rows.count * info.columnCount)
+    var span = values.mutableSpan
+    try decode(bytes, of: info, into: &span)
+    return values
 }
 
 /// A whole small tensor as floats: norm weights, scales, LoRA factors.
 func floats(of tensor: LazyTensor) throws -> [Float] {
-    var values = [Float](repeating: 0, count: tensor.info.elementCount)
-    guard !values.isEmpty else { return [] }
-    var span = values.mutableSpan
-    try decodeRows(0..<tensor.info.rowCount, of: tensor, into: &span)
-    return values
+    guard tensor.info.elementCount > 0 else { return [] }
+    return try decodedRows(0..<tensor.info.rowCount, of: tensor)
 }

@@ -1,3 +1,5 @@
+import Formats
+
 /// The blocks of a recipe, each read strictly.
 extension Recipe {
     static let schemaVersion = 1
@@ -77,10 +79,10 @@ extension Verification {
 extension OutputSpecification {
     init(_ node: RecipeNode) throws(RecipeError) {
         let what = "the output"
-        let entries = try node.mapping(what, keys: ["format", "path"] + OutputFormat.options.map(\.key))
+        let entries = try node.mapping(what, keys: ["format", "path"] + ContainerFormat.options.map(\.key))
         let formatWord = try node.required("format", in: what)
-            .choice("'format' of the output", of: OutputFormat.allCases.map(\.rawValue))
-        let format = OutputFormat(rawValue: formatWord) ?? .gguf
+            .choice("'format' of the output", of: ContainerFormat.allCases.map(\.rawValue))
+        let format = ContainerFormat(rawValue: formatWord) ?? .gguf
         let pathNode = try node.required("path", in: what)
         let path = try pathNode.text("'path' of the output")
         if let problem = path.placeholderProblem(known: ["name", "model"]) {
@@ -88,7 +90,7 @@ extension OutputSpecification {
         }
         var values: [String: Int] = [:]
         for entry in entries {
-            guard let option = OutputFormat.options.first(where: { $0.key == entry.key }) else { continue }
+            guard let option = ContainerFormat.options.first(where: { $0.key == entry.key }) else { continue }
             guard option.formats.contains(format) else {
                 throw RecipeError("'\(entry.key)' means nothing for the format \(formatWord)", at: entry.keyLocation)
             }
@@ -100,9 +102,9 @@ extension OutputSpecification {
     }
 }
 
-extension OutputFormat {
+extension ContainerFormat {
     /// The options of outputs, the formats they are for, and what they may be.
-    fileprivate static let options: [(key: String, formats: [OutputFormat], range: ClosedRange<Int>)] = [
+    fileprivate static let options: [(key: String, formats: [ContainerFormat], range: ClosedRange<Int>)] = [
         ("level", [.ggufZst], 1...22),
         ("frame-size", [.ggufZst], 1 << 16...1 << 30),
         ("shard-size", [.safetensors, .huggingFace], 1 << 20...Int.max),

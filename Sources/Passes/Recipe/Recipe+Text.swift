@@ -1,3 +1,5 @@
+import Formats
+
 extension Recipe {
     /// The recipe with imports, parameters and overrides worked in, as one line of JSON, which is YAML.
     ///

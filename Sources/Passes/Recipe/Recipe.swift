@@ -1,3 +1,5 @@
+import Formats
+
 /// What is to be done with a model: passes, outputs, and what must hold afterwards. Data, checked as it is read.
 public struct Recipe: Sendable, Equatable {
     public var name: String
@@ -66,7 +68,7 @@ public struct Calibration: Sendable, Equatable {
 
 /// One artifact to write.
 public struct OutputSpecification: Sendable, Equatable {
-    public var format: OutputFormat
+    public var format: ContainerFormat
     /// A path with the placeholders `{name}` (the recipe's name) and `{model}` (the input's name).
     public var path: String
     /// zstd's level, for `gguf.zst`.
@@ -88,15 +90,6 @@ public struct OutputSpecification: Sendable, Equatable {
         a.format == b.format && a.path == b.path && a.level == b.level && a.frameSize == b.frameSize
             && a.shardSize == b.shardSize && a.split == b.split
     }
-}
-
-/// The formats a recipe can write.
-public enum OutputFormat: String, Sendable, CaseIterable {
-    case gguf
-    case ggufZst = "gguf.zst"
-    case safetensors
-    /// A Hugging Face model directory.
-    case huggingFace = "huggingface"
 }
 
 /// What is checked after writing.
