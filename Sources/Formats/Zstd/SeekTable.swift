@@ -80,6 +80,25 @@ struct SeekTable: Sendable {
         self.contentOffsets = contentOffsets
     }
 
+    /// The hashes of the frames before them, 8 bytes each; `nil` when the file has none.
+    func hashes(in file: TensorBytes) throws(FormatError) -> TensorBytes? {
+        guard let last = entries.indices.last, entries[last].contentByteCount == 0 else { return nil }
+        let bytes = file[offsets[last]..<offsets[last + 1]]
+        let damaged = FormatError(.corrupt(what: "the table of hashes", expected: "its own hash", found: "another"))
+        let tag = 8 + Self.hashesTag.count
+        let byteCount = tag + (last + 1) * 8
+        guard bytes.count >= tag, bytes.bytes.littleEndian(UInt32.self, at: 0) == Self.hashesMagic else {
+            // Another writer's frame, of which nothing is known, unless it is ours with its first bytes damaged.
+            guard bytes.count != byteCount else { throw damaged }
+            return nil
+        }
+        guard bytes.count == byteCount, bytes[8..<tag].array == Self.hashesTag,
+            case let content = bytes[8..<byteCount - 8],
+            bytes.bytes.littleEndian(UInt64.self, at: byteCount - 8) == xxh64(content.bytes)
+        else { throw damaged }
+        return bytes[tag..<byteCount - 8]
+    }
+
     /// Bytes of the content of all frames.
     var contentByteCount: Int { contentOffsets[entries.count] }
 

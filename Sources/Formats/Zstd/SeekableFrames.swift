@@ -5,17 +5,20 @@ struct SeekableFrames: Sendable {
     let path: String
     let file: TensorBytes
     let table: SeekTable
+    /// XXH64 of each frame as it must stand there, in order; `nil` when the file has none.
+    private let hashes: TensorBytes?
     private let decompressors = ContextPool<ZstdDecompressor>()
 
     /// The largest frame that is unpacked. More than any writer makes: zstd's decoders take windows up to 128 MiB.
     private static let maxFrameByteCount = 256 << 20
 
-    /// Reads and checks the seek table; unpacks nothing.
+    /// Reads and checks the seek table and the table of hashes; unpacks nothing.
     init(_ file: TensorBytes, path: String) throws(FormatError) {
         self.path = path
         self.file = file
         do throws(FormatError) {
             table = try SeekTable(endOf: file.bytes)
+            hashes = try table.hashes(in: file)
             // So that no table of a small file promises more than memory or offsets can hold.
             if let index = table.entries.firstIndex(where: { $0.contentByteCount > Self.maxFrameByteCount }) {
                 let found = "\(table.entries[index].contentByteCount) bytes"
@@ -78,7 +81,7 @@ struct SeekableFrames: Sendable {
         }
     }
 
-    /// The bytes of a frame whose own header says what the seek table says of it.
+    /// The bytes of a frame whose own header says what the seek table says of it, and whose hash is that of its place.
     private func frame(_ index: Int) throws(FormatError) -> TensorBytes {
         let entry = table.entries[index]
         let bytes = file[table.offsets[index]..<table.offsets[index + 1]]
@@ -88,6 +91,9 @@ struct SeekableFrames: Sendable {
         if let checksum = entry.checksum, checksum != frame.checksum {
             throw FormatError(
                 .corrupt(what: "the checksum of frame \(index) in the seek table", expected: "\(frame.checksum)", found: "\(checksum)"))
+        }
+        if let hashes, xxh64(bytes.bytes) != hashes.bytes.littleEndian(UInt64.self, at: index * 8) {
+            throw FormatError(.corrupt(what: "the hash", expected: "that of the frame", found: "another"))
         }
         return bytes
     }
@@ -105,42 +111,17 @@ struct SeekableFrames: Sendable {
         }
     }
 
-    /// Compares every frame with what the seek table says of it and, where they are there, with the hashes that stand
-    /// before the table, frame by frame in order: a flipped bit, a frame of another file or frames that changed places
-    /// are found. Unpacks nothing.
+    /// Compares every frame with what the tables say of it and of its place: a flipped bit, a frame of another file or
+    /// frames that changed places are found. Unpacks nothing.
     func checkStored(threadCount: Int, name: @Sendable (Int) -> String?) throws(FormatError) {
-        let hashes = try hashes()
         try inParallel(count: table.entries.count, threadCount: threadCount) { index throws(FormatError) in
             guard table.entries[index].contentByteCount > 0 else { return try checkEmpty(index) }
             do throws(FormatError) {
-                let bytes = try frame(index)
-                guard let hashes, xxh64(bytes.bytes) != hashes.bytes.littleEndian(UInt64.self, at: index * 8) else { return }
-                throw FormatError(.corrupt(what: "the hash", expected: "that of the frame", found: "another"))
+                _ = try frame(index)
             } catch {
                 throw damaged(error, frame: index, tensor: name(index))
             }
         }
-    }
-
-    /// The hashes of all frames before them; `nil` when the file has none.
-    private func hashes() throws(FormatError) -> TensorBytes? {
-        guard let last = table.entries.indices.last, table.entries[last].contentByteCount == 0 else { return nil }
-        let bytes = file[table.offsets[last]..<table.offsets[last + 1]]
-        let tag = 8 + SeekTable.hashesTag.count
-        guard bytes.count >= tag, bytes.bytes.littleEndian(UInt32.self, at: 0) == SeekTable.hashesMagic else {
-            // Another writer's frame, of which nothing is known, unless it is ours with its first bytes damaged.
-            guard bytes.count != tag + (last + 1) * 8 else { throw hashesDamaged() }
-            return nil
-        }
-        let content = bytes.bytes.extracting(8..<bytes.count)
-        guard bytes.count == tag + (last + 1) * 8, bytes[8..<tag].array == SeekTable.hashesTag,
-            content.littleEndian(UInt64.self, at: content.byteCount - 8) == xxh64(content.extracting(0..<content.byteCount - 8))
-        else { throw hashesDamaged() }
-        return bytes[tag..<bytes.count - 8]
-    }
-
-    private func hashesDamaged() -> FormatError {
-        FormatError(.corrupt(what: "the table of hashes", expected: "its own hash", found: "another"), path: path)
     }
 
     private func expect(_ expected: Int, _ found: Int, _ what: String) throws(FormatError) {
