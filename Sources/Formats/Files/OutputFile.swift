@@ -78,7 +78,8 @@ public final class OutputFile: Sendable {
     ///   - resume: whether the disk that parts of an interrupted run take counts as there.
     /// - Throws: `.diskFull` with the bytes of all of them.
     public static func checkRoom(for files: [(path: String, byteCount: Int)], resume: Bool) throws(FormatError) {
-        guard let first = files.first else { return }
+        // A single file checks itself when it is opened.
+        guard files.count > 1 else { return }
         var needed = 0
         for file in files {
             let (folder, name) = folderAndName(of: file.path)
@@ -86,10 +87,10 @@ public final class OutputFile: Sendable {
             let (sum, overflow) = needed.addingReportingOverflow(max(0, file.byteCount - part))
             needed = overflow ? .max : sum
         }
-        let (folder, _) = folderAndName(of: first.path)
+        let (folder, _) = folderAndName(of: files[0].path)
         let descriptor = try openFile(folder.isEmpty ? "." : folder, O_RDONLY | O_CLOEXEC)
         defer { close(descriptor) }
-        try checkDisk(descriptor, needed: needed, path: first.path)
+        try checkDisk(descriptor, needed: needed, path: folder.isEmpty ? "." : folder)
     }
 
     deinit {

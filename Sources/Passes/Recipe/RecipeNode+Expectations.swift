@@ -31,7 +31,8 @@ extension RecipeNode {
 
     /// Text that is not empty.
     func text(_ what: String) throws(RecipeError) -> String {
-        guard case .text(let text) = value, !text.isEmpty else { throw unexpected(what, expected: "text") }
+        guard case .text(let text) = value else { throw unexpected(what, expected: "text") }
+        guard !text.isEmpty else { throw unexpected(what, expected: "text that is not empty") }
         return text
     }
 
