@@ -29,6 +29,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+        .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2"),
     ],
     targets: [
         // System libraries and C.
@@ -85,9 +86,11 @@ let package = Package(
             ],
             path: "Sources/convert", swiftSettings: swiftSettings),
 
+        // What several test targets share.
+        .target(name: "TestSupport", path: "Tests/Support", swiftSettings: swiftSettings),
         .testTarget(
             name: "FormatsTests",
-            dependencies: ["Formats", "Threads", .product(name: "Crypto", package: "swift-crypto")],
+            dependencies: ["Formats", "Threads", "TestSupport", .product(name: "Crypto", package: "swift-crypto")],
             exclude: ["Fixtures"], swiftSettings: swiftSettings),
         .testTarget(name: "LinearAlgebraTests", dependencies: ["LinearAlgebra"], swiftSettings: swiftSettings),
         .testTarget(name: "ResQTests", dependencies: ["ResQ", "LinearAlgebra"], swiftSettings: swiftSettings),
@@ -95,6 +98,11 @@ let package = Package(
             name: "PassesTests", dependencies: ["Passes", "Formats", "Models"], exclude: ["Fixtures"], swiftSettings: swiftSettings),
         .testTarget(
             name: "ModelsTests", dependencies: ["Models", "Formats"], exclude: ["Fixtures"], swiftSettings: swiftSettings),
+        // The command from outside: the tests start the binary and know none of its modules.
+        .testTarget(
+            name: "CommandTests",
+            dependencies: ["resq", "TestSupport", .product(name: "Subprocess", package: "swift-subprocess")],
+            swiftSettings: swiftSettings),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -1,6 +1,7 @@
 import Testing
 
 import Formats
+import TestSupport
 
 /// The C loops against the definitions, bit for bit, with every instruction set that this processor has.
 @Suite struct KQuantKernelTests {

@@ -1,6 +1,7 @@
 import Formats
 import Foundation
 import Testing
+import TestSupport
 
 @Suite struct MappedFileTests {
     let folder: TemporaryFolder

@@ -2,6 +2,7 @@ import Dispatch
 import Formats
 import Foundation
 import Testing
+import TestSupport
 
 @Suite struct OutputFileTests {
     let folder: TemporaryFolder

@@ -1,5 +1,6 @@
 import Formats
 import Testing
+import TestSupport
 
 @Suite struct GGUFGoldenTests {
     /// One key, two tensors: every byte written out.

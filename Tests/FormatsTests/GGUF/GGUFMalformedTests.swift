@@ -1,5 +1,6 @@
 import Formats
 import Testing
+import TestSupport
 
 /// A file that must be refused, and what must be said of it.
 struct MalformedGGUF: CustomTestStringConvertible, Sendable {

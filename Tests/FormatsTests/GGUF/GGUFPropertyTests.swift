@@ -1,5 +1,6 @@
 import Formats
 import Testing
+import TestSupport
 
 /// Random valid models, and what may happen to their bytes.
 @Suite struct GGUFPropertyTests {

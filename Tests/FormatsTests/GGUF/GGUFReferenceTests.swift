@@ -1,5 +1,6 @@
 import Formats
 import Testing
+import TestSupport
 
 /// A file that gguf-py wrote (`scripts/fixtures/make-gguf`).
 @Suite struct GGUFReferenceTests {

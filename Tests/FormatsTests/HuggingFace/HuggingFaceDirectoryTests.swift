@@ -1,6 +1,7 @@
 import Formats
 import Foundation
 import Testing
+import TestSupport
 
 @Suite struct HuggingFaceDirectoryTests {
     private let folder: TemporaryFolder

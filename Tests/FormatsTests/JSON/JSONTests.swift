@@ -1,5 +1,6 @@
 import Formats
 import Testing
+import TestSupport
 
 @Suite struct JSONTests {
     private func parsed(_ text: String, _ limits: JSONLimits = JSONLimits()) throws -> JSONValue {

@@ -1,5 +1,6 @@
 import Formats
 import Testing
+import TestSupport
 
 @Suite struct SafetensorsFileTests {
     private let folder: TemporaryFolder

@@ -2,6 +2,7 @@ import Formats
 import Foundation
 import Synchronization
 import Testing
+import TestSupport
 
 /// A model, its plain file, and ways to compress it.
 struct CompressedModel {
