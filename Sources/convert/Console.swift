@@ -8,13 +8,29 @@ import Darwin
 
 import Formats
 
-/// Writes data to standard output.
-func standardOutput(_ text: String) { write(text, to: STDOUT_FILENO) }
+/// Writes data to standard output; ends the program when they do not arrive, as on a full disk.
+func standardOutput(_ text: String) {
+    let number = write(text, to: STDOUT_FILENO)
+    guard number != 0 else { return }
+    standardError("error: \(FormatError(.system(call: "write", errno: number), path: "standard output"))\n")
+    exit(Failure.ioError)
+}
 
-/// Writes progress and remarks to standard error.
-func standardError(_ text: String) { write(text, to: STDERR_FILENO) }
+/// Writes progress and remarks to standard error; where nobody listens they are lost.
+func standardError(_ text: String) { _ = write(text, to: STDERR_FILENO) }
 
-private func write(_ text: String, to descriptor: Int32) {
+/// Gives closed standard descriptors a place in `/dev/null` that cannot be used.
+///
+/// The next file that is opened would otherwise get the number of a closed output, and with it what is meant for that output.
+func occupyStandardDescriptors() {
+    for descriptor in STDIN_FILENO...STDERR_FILENO where fcntl(descriptor, F_GETFD) == -1 {
+        // The lowest free number is the closed one. The path is copied for the call.
+        _ = unsafe open("/dev/null", descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY)
+    }
+}
+
+/// - Returns: 0, or the error's number.
+private func write(_ text: String, to descriptor: Int32) -> Int32 {
     var bytes = Array(text.utf8)[...]
     while !bytes.isEmpty {
         // The slice's storage is alive and this long.
@@ -22,9 +38,10 @@ private func write(_ text: String, to descriptor: Int32) {
         if count > 0 {
             bytes = bytes.dropFirst(count)
         } else if errno != EINTR {
-            return  // nobody is listening any more
+            return errno
         }
     }
+    return 0
 }
 
 @unsafe private func Glibc_write(_ descriptor: Int32, _ start: UnsafeRawPointer?, _ count: Int) -> Int {

@@ -37,10 +37,13 @@ struct ConvertCommand: ParsableCommand {
     func run() throws {
         let format = Output.format(ofPath: path) ?? .huggingFace
         let passes = try type.flatMap(WeightType.init(name:))?.passes(for: format) ?? []
-        let conversion = try Conversion(
-            input: input, passes: passes, output: out.output(path: path, format: format), onFallback: .warn,
-            provenance: nil, architectures: try model.library())
-        try perform(conversion, out: out, work: work)
+        let library = try model.library()
+        try naming(input) {
+            let conversion = try Conversion(
+                input: input, passes: passes, output: out.output(path: path, format: format), onFallback: .warn,
+                provenance: nil, architectures: library)
+            try perform(conversion, out: out, work: work)
+        }
     }
 }
 

@@ -12,24 +12,33 @@ import Darwin
 #endif
 
 /// An error as the command line reports it: one line and an exit code of sysexits.
-struct Failure {
+struct Failure: Error {
     var message: String
     var exitCode: Int32
 
     static let checkFailed: Int32 = 1
+    static let wrongUsage: Int32 = 64
     static let badInput: Int32 = 65
     static let cannotCreate: Int32 = 73
     static let ioError: Int32 = 74
 
-    /// `nil` for errors that are not ours, such as those of the argument parser.
-    init?(_ error: any Error) {
+    /// - Parameter model: the model the command was working on, named where the error names no file.
+    /// - Returns: `nil` for errors that are not ours, such as those of the argument parser.
+    init?(_ error: any Error, about model: String? = nil) {
         switch error {
-        case let error as FormatError: self.init(message: error.description, exitCode: Failure.code(of: error.reason))
-        case let error as ModelError: self.init(message: error.description, exitCode: Failure.badInput)
+        case let error as Failure: self = error
+        case let error as FormatError:
+            self.init(message: (model.map(error.at(path:)) ?? error).description, exitCode: Failure.code(of: error.reason))
+        case var error as ModelError:
+            error.path = error.path ?? model
+            self.init(message: error.description, exitCode: Failure.badInput)
         case let error as ForwardError: self.init(message: error.description, exitCode: Failure.badInput)
         case let error as EvaluationError: self.init(message: error.description, exitCode: Failure.badInput)
-        case let error as RecipeError: self.init(message: error.description, exitCode: Failure.badInput)
-        case let error as PipelineError: self.init(message: error.description, exitCode: Failure.code(of: error))
+        case let error as RecipeError:
+            self.init(message: error.description, exitCode: error.location.isOverride ? Failure.wrongUsage : Failure.badInput)
+        case let error as PipelineError:
+            let prefix = error.namesFile ? "" : model.map { printable($0) + ": " } ?? ""
+            self.init(message: prefix + error.description, exitCode: Failure.code(of: error))
         default: return nil
         }
     }
@@ -56,6 +65,22 @@ struct Failure {
         case .cannotCreate, .outputExists, .outputIsInput, .workDirectoryBusy: cannotCreate
         case .readBackMismatch, .tooInaccurate: checkFailed
         case .brokenPromise, .notFinite, .doesNotFit, .cannotApply, .overflows: badInput
+        }
+    }
+}
+
+/// Does something with a model; what goes wrong names the model, unless it names a file already.
+func naming<Result>(_ model: String, _ body: () throws -> Result) throws -> Result {
+    do { return try body() } catch { throw Failure(error, about: model) ?? error }
+}
+
+extension PipelineError {
+    /// Whether the sentence says which file or folder it is about.
+    fileprivate var namesFile: Bool {
+        switch self {
+        case .outputIsInput, .outputExists, .readBackMismatch, .cannotCreate, .interrupted, .workDirectoryBusy: true
+        case .doesNotFit: true  // the recipe's
+        case .brokenPromise, .notFinite, .overflows, .cannotApply, .tooInaccurate: false
         }
     }
 }

@@ -20,7 +20,9 @@ struct PassesCommand: ParsableCommand {
         if markdown { return standardOutput(registry.documentation) }
         let declarations = registry.declarations.filter { name == nil || $0.identifier == name }
         guard !declarations.isEmpty else {
-            throw ValidationError("there is no pass '\(name ?? "")'; there are \(registry.declarations.map(\.identifier).joined(separator: ", "))")
+            let (name, known) = (name ?? "", registry.declarations.map(\.identifier))
+            let hint = nearest(to: name, in: known).map { "did you mean '\($0)'?" } ?? "there are \(known.joined(separator: ", "))"
+            throw ValidationError("there is no pass '\(name)'; \(hint)")
         }
         if json {
             return standardOutput(JSONValue.array(declarations.map(\.json)).text(pretty: true) + "\n")
@@ -63,7 +65,8 @@ struct RecipesCommand: ParsableCommand {
             let recipe = try Recipe.load(name)
             return standardOutput(recipe.resolvedText + "\n")
         }
-        let recipes = try RecipeLibrary.names.map { try Recipe.load($0) }
+        // The names that 'run' and 'imports' take, which for those in std/ are not the recipes' own.
+        let recipes = try RecipeLibrary.names.map { (name: $0, description: try Recipe.load($0).description) }
         if json {
             let list = recipes.map { ["name": .string($0.name), "description": .string($0.description)] as JSONValue }
             return standardOutput(JSONValue.array(list).text(pretty: true) + "\n")

@@ -30,6 +30,7 @@ struct Resq: ParsableCommand {
         ])
 
     static func main() {
+        occupyStandardDescriptors()
         // A file-size limit then makes writes fail with an error that can be told, instead of ending the process.
         _ = signal(SIGXFSZ, SIG_IGN)
         do {

@@ -72,16 +72,19 @@ struct RunCommand: ParsableCommand {
     @OptionGroup var model: ModelOptions
 
     func validate() throws {
+        if json && !dryRun { throw ValidationError("--json needs --dry-run") }
         if output?.isEmpty == true { throw ValidationError("--output is empty") }
     }
 
     func run() throws {
-        let conversions = try what.load().conversions(input: what.input, path: output, out: out, model: model)
-        for conversion in conversions {
-            if dryRun {
-                standardOutput(try conversion.plan(threadCount: work.threadCount).printed(json: json))
-            } else {
-                try perform(conversion, out: out, work: work)
+        let recipe = try what.load()
+        try naming(what.input) {
+            for conversion in try recipe.conversions(input: what.input, path: output, out: out, model: model) {
+                if dryRun {
+                    standardOutput(try conversion.plan(threadCount: work.threadCount).printed(json: json))
+                } else {
+                    try perform(conversion, out: out, work: work)
+                }
             }
         }
     }
@@ -104,8 +107,11 @@ struct PlanCommand: ParsableCommand {
     @OptionGroup var model: ModelOptions
 
     func run() throws {
-        for conversion in try what.load().conversions(input: what.input, path: output, out: out, model: model) {
-            standardOutput(try conversion.plan(threadCount: work.threadCount).printed(json: json))
+        let recipe = try what.load()
+        try naming(what.input) {
+            for conversion in try recipe.conversions(input: what.input, path: output, out: out, model: model) {
+                standardOutput(try conversion.plan(threadCount: work.threadCount).printed(json: json))
+            }
         }
     }
 }

@@ -88,7 +88,7 @@ import Testing
             let model = try ModelDescription(config: .object(config), architecture: fixture.architecture)
             #expect {
                 try model.ggufMetadata(for: [], GGUFMetadataOptions(directoryName: "x", fileType: .f16))
-            } throws: { Self.key(of: $0) == "gemma2.attention.sliding_window" }
+            } throws: { Self.key(of: $0) == "sliding_window" }
         }
     }
 

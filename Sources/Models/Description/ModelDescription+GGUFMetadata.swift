@@ -53,7 +53,10 @@ extension ModelDescription {
             if let implied = rule.implied, value.isSame(as: implied) { continue }
             let key = ggufKey(rule.key)
             guard let typed = rule.type.value(of: value) else {
-                throw ModelError(.invalidKey(key: key, found: describe(value), expected: "a value of type \(rule.type.rawValue)"))
+                // The name that stands in the file, when it is read from there.
+                var name = key
+                if case .config(let keys) = rule.source { name = keys.first { reader.value($0) != nil } ?? key }
+                throw ModelError(.invalidKey(key: name, found: describe(value), expected: "a value of type \(rule.type.rawValue)"))
             }
             metadata[key] = typed
         }

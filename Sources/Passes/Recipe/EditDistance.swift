@@ -1,7 +1,7 @@
 /// The known word that a misspelt one most likely meant, or `nil` when none is near.
 ///
 /// Near is at most one edit for every three characters, and at least one; ties go to the first in order.
-func nearest(to word: String, in known: some Sequence<String>) -> String? {
+public func nearest(to word: String, in known: some Sequence<String>) -> String? {
     let word = Array(word.lowercased().unicodeScalars.prefix(64))
     let limit = max(1, min(3, word.count / 3))
     var best: (distance: Int, word: String)?

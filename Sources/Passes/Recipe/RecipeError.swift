@@ -34,6 +34,9 @@ public struct RecipeLocation: Sendable, Hashable, CustomStringConvertible {
     public var line: Int?
     public var column: Int?
 
+    /// Whether a `--set` of the command line is meant and no file.
+    public var isOverride: Bool { file.hasPrefix("--set ") }
+
     public init(file: String, line: Int? = nil, column: Int? = nil) {
         self.file = file
         self.line = line

@@ -40,8 +40,12 @@ public struct Selector: Sendable {
         var suggestion: String?
         if condition.usesRoles, tensors.allSatisfy({ $0.role == nil }) {
             sentence += " (its architecture is unknown, so its tensors have no roles)"
-        } else if case .name(_, let text) = condition {
-            suggestion = nearest(to: text, in: tensors.lazy.map(\.name))
+        } else if let text = condition.pattern {
+            // `*.down_proj.weight` and the like for every name, beside the names themselves.
+            let endings = tensors.lazy.flatMap { tensor in
+                tensor.name.indices.lazy.filter { tensor.name[$0] == "." }.map { "*" + tensor.name[$0...] }
+            }
+            suggestion = nearest(to: text, in: tensors.lazy.map(\.name)) ?? nearest(to: text, in: endings)
         }
         return RecipeError(sentence, at: location, suggestion: suggestion)
     }
@@ -72,6 +76,15 @@ private indirect enum Condition: Sendable {
         case .all(let conditions): conditions.allSatisfy { $0.matches(tensor) }
         case .any(let conditions): conditions.contains { $0.matches(tensor) }
         case .not(let condition): !condition.matches(tensor)
+        }
+    }
+
+    /// The pattern, when a name is all that is asked for.
+    var pattern: String? {
+        switch self {
+        case .name(_, let text): text
+        case .all(let conditions), .any(let conditions): conditions.count == 1 ? conditions[0].pattern : nil
+        default: nil
         }
     }
 
