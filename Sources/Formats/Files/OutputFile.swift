@@ -88,7 +88,8 @@ public final class OutputFile: Sendable {
             needed = overflow ? .max : sum
         }
         let (folder, _) = folderAndName(of: files[0].path)
-        let descriptor = try openFile(folder.isEmpty ? "." : folder, O_RDONLY | O_CLOEXEC)
+        // What is wrong with a folder that cannot be opened, whoever makes the files finds out.
+        guard let descriptor = try? openFile(folder.isEmpty ? "." : folder, O_RDONLY | O_CLOEXEC) else { return }
         defer { close(descriptor) }
         try checkDisk(descriptor, needed: needed, path: folder.isEmpty ? "." : folder)
     }
@@ -166,8 +167,19 @@ public final class OutputFile: Sendable {
         defer { close(folderDescriptor) }
         // Some file systems cannot sync a folder and say EINVAL; their renames need no sync.
         if fsync(folderDescriptor) != 0 && errno != EINVAL && errno != EINTR {
-            throw FormatError(.system(call: "fsync", errno: errno), path: folder)
+            throw FormatError(.system(call: "fsync", errno: errno), path: path)
         }
+    }
+
+    /// Makes a finished file a part again, so that a run which was interrupted right after the rename can go on with it.
+    ///
+    /// Does nothing when there is a part, or no file of `byteCount` bytes.
+    public static func takeNameBack(path: String, byteCount: Int) throws(FormatError) {
+        let (folder, name) = folderAndName(of: path)
+        let partPath = folder + "." + name + ".part"
+        guard pathStatus(partPath) == nil, let found = pathStatus(path), found.kind == S_IFREG, found.byteCount == byteCount else { return }
+        // Both paths are copied for the call.
+        guard unsafe rename(path, partPath) == 0 else { throw FormatError(.system(call: "rename", errno: errno), path: path) }
     }
 
     /// Writes a small file in one go: `init`, `write`, `finish`.

@@ -24,6 +24,7 @@ struct ArtifactWriter {
 
     /// - Returns: how many tensors an earlier run had finished.
     func write() throws -> Int {
+        try takeNamesBack()
         try OutputFile.checkRoom(for: layout.files.map { (path(of: $0), $0.byteCount) }, resume: journal != nil)
         let files = try layout.files.map { file in
             let path = self.path(of: file)
@@ -43,12 +44,8 @@ struct ArtifactWriter {
 
         progress.begin(.readingBack, byteCount: pieces.reduce(0) { $0 + $1.byteCount })
         try readBack(pieces, from: files, digests: digests.withLock { $0 })
-        for file in files { try file.finish() }
+        try giveNames(files)
         return resumed.count
-    }
-
-    private func path(of file: FileLayout) -> String {
-        file.name.isEmpty ? path : path + "/" + file.name
     }
 
     /// Hashes what the journal says was finished; what does not match is done again.

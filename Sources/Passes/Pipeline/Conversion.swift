@@ -65,7 +65,7 @@ public struct Conversion: Sendable {
     public func run(
         threadCount: Int, workDirectory: String? = nil, replacesExisting: Bool = false, progress: Progress = Progress()
     ) throws -> ConversionReport {
-        try refuseExisting(replacesExisting)
+        try refuseExisting(replacesExisting, work: workDirectory)
         var export = export
         if let provenance {
             progress.begin(.hashing, byteCount: inputs.reduce(0) { $0 + $1.byteCount })
@@ -76,9 +76,13 @@ public struct Conversion: Sendable {
         }
         let isFolder = export.layout.files.contains { !$0.name.isEmpty }
         let folder = isFolder ? output.folder : output.path
-        if isFolder { try createFolder(folder) }
         let work = try workDirectory.map { try WorkDirectory(path: $0) }
         let journal = try work.map { try Journal(directory: $0.path, plan: export.digest(inputs: inputs, output: output)) }
+        if let journal, !journal.isContinuation { try refuseExisting(replacesExisting, work: nil) }
+        let isNewFolder = isFolder && FileIdentity(path: folder) == nil
+        if isFolder { try createFolder(folder) }
+        // When nothing came into it, it goes again.
+        defer { if isNewFolder { removeEmptyFolder(folder) } }
         let identities = try inputs.map { try MappedFile(path: $0.path).identity }
         let resumed: Int
         if output.format == .ggufZst {
@@ -94,7 +98,6 @@ public struct Conversion: Sendable {
         }
         try checkWritten(export, folder: folder)
         if let limit = maximumRelativeError { try checkErrors(export, folder: folder, limit: limit, threadCount: threadCount) }
-        if output.format == .huggingFace { removeStaleWeights(export) }
         journal?.remove()
         return ConversionReport(
             tensorCount: export.tensors.count, resumedTensorCount: resumed,
@@ -139,15 +142,6 @@ public struct Conversion: Sendable {
         }
     }
 
-    /// Weights of the model that stood in the folder before would be read by some loaders beside or before the new ones.
-    private func removeStaleWeights(_ export: Export) {
-        let current = Set(export.layout.files.map(\.name))
-        for name in (try? FileManager.default.contentsOfDirectory(atPath: output.path)) ?? []
-        where name.hasSuffix(".safetensors") || name.hasSuffix(".safetensors.index.json") {
-            if !current.contains(name) { try? FileManager.default.removeItem(atPath: output.path + "/" + name) }
-        }
-    }
-
     private func refuseOverwritingInputs() throws {
         let target = URL(fileURLWithPath: output.path).standardizedFileURL.resolvingSymlinksInPath().path
         for input in inputs {
@@ -158,11 +152,16 @@ public struct Conversion: Sendable {
         }
     }
 
-    private func refuseExisting(_ replacesExisting: Bool) throws {
+    /// Refuses a model directory that already holds files.
+    /// - Parameter work: where an interrupted run may have left its journal; then the files that it would have written
+    ///   may be there.
+    private func refuseExisting(_ replacesExisting: Bool, work: String?) throws {
         guard output.format == .huggingFace, !replacesExisting else { return }
         let contents = (try? FileManager.default.contentsOfDirectory(atPath: output.path)) ?? []
+        let isInterrupted = work.map { FileManager.default.fileExists(atPath: $0 + "/journal") } ?? false
+        let ours = isInterrupted ? Set(export.layout.files.map(\.name)) : []
         // Parts are what an interrupted run left; they are ours to go on with.
-        guard contents.allSatisfy({ $0.hasPrefix(".") && $0.hasSuffix(".part") }) else {
+        guard contents.allSatisfy({ ours.contains($0) || $0.hasPrefix(".") && $0.hasSuffix(".part") }) else {
             throw PipelineError.outputExists(path: output.path)
         }
     }
@@ -174,6 +173,12 @@ public struct ConversionReport: Sendable {
     /// Tensors that an interrupted run had finished and that were not computed again.
     public var resumedTensorCount: Int
     public var byteCount: Int
+}
+
+/// Removes a folder if nothing is in it.
+private func removeEmptyFolder(_ path: String) {
+    // The path is copied for the call.
+    _ = unsafe rmdir(path)
 }
 
 func createFolder(_ path: String) throws(PipelineError) {
