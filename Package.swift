@@ -95,7 +95,7 @@ let package = Package(
         .testTarget(name: "LinearAlgebraTests", dependencies: ["LinearAlgebra"], swiftSettings: swiftSettings),
         .testTarget(name: "ResQTests", dependencies: ["ResQ", "LinearAlgebra"], swiftSettings: swiftSettings),
         .testTarget(
-            name: "PassesTests", dependencies: ["Passes", "Formats", "Models"], exclude: ["Fixtures"], swiftSettings: swiftSettings),
+            name: "PassesTests", dependencies: ["Passes", "Formats", "Models", "TestSupport"], exclude: ["Fixtures"], swiftSettings: swiftSettings),
         .testTarget(
             name: "ModelsTests", dependencies: ["Models", "Formats"], exclude: ["Fixtures"], swiftSettings: swiftSettings),
         // The command from outside: the tests start the binary and know none of its modules.

@@ -63,33 +63,45 @@ import Testing
         #expect(message.hasPrefix("r.yaml:2:1: unknown key 'a\\u{1B}[31m\\nb' in the recipe"))
     }
 
+    /// A recipe with everything in it.
+    private static let valid = Array(
+        """
+        recipe: 1
+        name: damaged # a comment
+        params: {fraction: 0.125, types: [q8_0, "q4_k"]}
+        calibration: {text: null, sequences: 128, seed: 0}
+        passes:
+          - {id: a, use: sample.pass, with: {fraction: "${fraction}", names: "${types}"}}
+          - use: quantize
+            with:
+              rules:
+                - {match: {role: [linear, q], layer: 0-3, not: "re:.*(k|v)[_.]{1,3}\\\\d+"}, type: {mixture: q4_k_m}}
+                - match: 'model.*.[a-z]?'
+                  type: keep
+                  group: 32
+        output: [{format: gguf.zst, path: "{name}-{model}.gguf.zst", level: 3}]
+        verify: {readback: exact, max-relative-error: 0.2}
+        on-fallback: error
+        """.utf8)
+
+    /// Cut anywhere, it is refused with a place, or what is left is a recipe.
+    @Test func cutRecipes() {
+        var fine = 0
+        for count in Self.valid.indices {
+            let message = outcome(String(decoding: Self.valid[..<count], as: UTF8.self))
+            if message == "fine" { fine += 1 } else { #expect(message.hasPrefix("r.yaml:") && !message.contains("\n"), "\(count): \(message)") }
+        }
+        #expect(fine > 0 && fine < Self.valid.count / 2)
+    }
+
     /// Seeded damage to a valid recipe: it must load or be refused with a place, never trap or hang.
     @Test func damagedRecipes() {
-        let valid = Array(
-            """
-            recipe: 1
-            name: damaged # a comment
-            params: {fraction: 0.125, types: [q8_0, "q4_k"]}
-            calibration: {text: null, sequences: 128, seed: 0}
-            passes:
-              - {id: a, use: sample.pass, with: {fraction: "${fraction}", names: "${types}"}}
-              - use: quantize
-                with:
-                  rules:
-                    - {match: {role: [linear, q], layer: 0-3, not: "re:.*(k|v)[_.]{1,3}\\\\d+"}, type: {mixture: q4_k_m}}
-                    - match: 'model.*.[a-z]?'
-                      type: keep
-                      group: 32
-            output: [{format: gguf.zst, path: "{name}-{model}.gguf.zst", level: 3}]
-            verify: {readback: exact, max-relative-error: 0.2}
-            on-fallback: error
-            """.utf8)
         let tokens = ["&a", "*a", "[", "]", "{", "}", ": ", "- ", "\n", "\n  ", "\"", "'", "|\n", ">", "!!str ", "---\n", "${", "}", "re:", "%", "\t", "\u{FEFF}", "é"]
             .map { Array($0.utf8) }
         var random = SplitMix(state: 42)
         var fine = 0
         for _ in 0..<3000 {
-            var bytes = valid
+            var bytes = Self.valid
             for _ in 0...random.next() % 3 {
                 let place = Int(random.next() % UInt64(bytes.count))
                 switch random.next() % 4 {

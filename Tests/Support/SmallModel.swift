@@ -1,24 +1,31 @@
 import Foundation
-import TestSupport
 
 /// A Llama with few and small layers, random weights and a tokenizer of eight tokens, to be written as a directory.
-struct SmallModel {
-    var layers = 2
-    var hidden = 64
+public struct SmallModel: Sendable {
+    public var layers = 2
+    public var hidden = 64
     /// Wide enough for one block of 256.
-    var feedForward = 256
-    var heads = 4
-    var keyValueHeads = 2
-    var seed: UInt64 = 1
+    public var feedForward = 256
+    public var heads = 4
+    public var keyValueHeads = 2
+    public var seed: UInt64 = 1
     /// A tensor whose element 5 gets this value.
-    var spoiled: (name: String, value: Float)?
+    public var spoiled: (name: String, value: Float)?
     /// How many safetensors files the tensors are dealt to.
-    var shardCount = 1
+    public var shardCount = 1
 
-    static let vocabulary = 8
+    public static let vocabulary = 8
+
+    public init(
+        layers: Int = 2, hidden: Int = 64, feedForward: Int = 256, heads: Int = 4, keyValueHeads: Int = 2, seed: UInt64 = 1,
+        spoiled: (name: String, value: Float)? = nil, shardCount: Int = 1
+    ) {
+        (self.layers, self.hidden, self.feedForward, self.heads, self.keyValueHeads) = (layers, hidden, feedForward, heads, keyValueHeads)
+        (self.seed, self.spoiled, self.shardCount) = (seed, spoiled, shardCount)
+    }
 
     /// Names and shapes of the tensors, in order.
-    var tensors: [(name: String, shape: [Int])] {
+    public var tensors: [(name: String, shape: [Int])] {
         let keyValue = hidden / heads * keyValueHeads
         var list: [(String, [Int])] = [("model.embed_tokens.weight", [Self.vocabulary, hidden])]
         for layer in 0..<layers {
@@ -35,7 +42,7 @@ struct SmallModel {
     }
 
     /// `config.json`.
-    var config: [String: Any] {
+    public var config: [String: Any] {
         [
             "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": hidden, "intermediate_size": feedForward,
             "num_hidden_layers": layers, "num_attention_heads": heads, "num_key_value_heads": keyValueHeads,
@@ -45,7 +52,7 @@ struct SmallModel {
     }
 
     /// A byte-level BPE.
-    static var tokenizer: [String: Any] {
+    public static var tokenizer: [String: Any] {
         [
             "version": "1.0", "added_tokens": [["id": 7, "content": "<|end|>", "special": true, "normalized": false]],
             "pre_tokenizer": ["type": "ByteLevel", "add_prefix_space": false], "decoder": ["type": "ByteLevel"],
@@ -58,7 +65,7 @@ struct SmallModel {
 
     /// Writes the directory `name` into a folder.
     /// - Returns: its path.
-    @discardableResult func write(to folder: TemporaryFolder, as name: String = "model") throws -> String {
+    @discardableResult public func write(to folder: TemporaryFolder, as name: String = "model") throws -> String {
         try folder.makeFolder(name)
         try folder.write(jsonBytes(config), to: name + "/config.json")
         try folder.write(jsonBytes(Self.tokenizer), to: name + "/tokenizer.json")
@@ -85,7 +92,7 @@ struct SmallModel {
     }
 
     /// The bytes of every tensor: BF16 numbers from -0.5 to 0.5.
-    func weights() -> [String: [UInt8]] {
+    public func weights() -> [String: [UInt8]] {
         var random = SeededRandom(seed: seed)
         var weights: [String: [UInt8]] = [:]
         for tensor in tensors {
@@ -104,6 +111,7 @@ struct SmallModel {
     }
 }
 
-func jsonBytes(_ object: Any) throws -> [UInt8] {
+/// An object as JSON, its keys in order.
+public func jsonBytes(_ object: Any) throws -> [UInt8] {
     [UInt8](try JSONSerialization.data(withJSONObject: object, options: [.sortedKeys, .withoutEscapingSlashes]))
 }
