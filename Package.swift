@@ -50,7 +50,7 @@ let package = Package(
             name: "Models", dependencies: ["Formats", "LinearAlgebra", "Threads"],
             resources: [.embedInCode("Architectures"), .embedInCode("Tokenizer/pretokenizers.json")], swiftSettings: swiftSettings),
 
-        .target(name: "ResQ", dependencies: ["LinearAlgebra", "Threads"], swiftSettings: swiftSettings),
+        .target(name: "ResQ", dependencies: ["LinearAlgebra", "Threads", "CKernels"], swiftSettings: swiftSettings),
         // The recipes of the project, inside the binary, so that it needs no files beside it.
         .target(
             name: "Recipes", path: "recipes",
@@ -93,7 +93,8 @@ let package = Package(
             dependencies: ["Formats", "Threads", "TestSupport", .product(name: "Crypto", package: "swift-crypto")],
             exclude: ["Fixtures"], swiftSettings: swiftSettings),
         .testTarget(name: "LinearAlgebraTests", dependencies: ["LinearAlgebra"], swiftSettings: swiftSettings),
-        .testTarget(name: "ResQTests", dependencies: ["ResQ", "LinearAlgebra"], swiftSettings: swiftSettings),
+        .testTarget(
+            name: "ResQTests", dependencies: ["ResQ", "LinearAlgebra"], exclude: ["Fixtures"], swiftSettings: swiftSettings),
         .testTarget(
             name: "PassesTests", dependencies: ["Passes", "Formats", "Models", "TestSupport"], exclude: ["Fixtures"], swiftSettings: swiftSettings),
         .testTarget(

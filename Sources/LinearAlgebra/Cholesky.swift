@@ -26,23 +26,23 @@ extension Matrix<Double> {
     ///
     ///     A + δ I = L Lᵀ,   L lower triangular
     ///
+    /// A is taken over, so that its memory can become the factor's.
+    ///
     /// - Throws: `notFinite`; `notPositiveDefinite` when no damping that was tried sufficed.
-    public func choleskyFactor(damping: Damping) throws(LinearAlgebraError) -> DampedFactor {
-        let n = rowCount
-        let (lower, added) = try damped(damping) { elements in choleskyInPlace(&elements, n: n) }
-        return DampedFactor(factor: lower.keepingLowerTriangle(), damping: added)
+    public consuming func choleskyFactor(damping: Damping) throws(LinearAlgebraError) -> DampedFactor {
+        let added = try damp(damping) { elements, n in choleskyInPlace(&elements, n: n) }
+        clearUpperTriangle()
+        return DampedFactor(factor: self, damping: added)
     }
 
     /// The inverse of a damped symmetric matrix, (A + δ I)⁻¹.
     ///
     /// - Throws: as `choleskyFactor(damping:)`.
-    public func inverse(damping: Damping) throws(LinearAlgebraError) -> (inverse: Matrix, damping: Double) {
+    public consuming func inverse(damping: Damping) throws(LinearAlgebraError) -> (inverse: Matrix, damping: Double) {
+        let added = try damp(damping) { elements, n in choleskyInPlace(&elements, n: n) && invertCholeskyInPlace(&elements, n: n) }
         let n = rowCount
-        var (inverse, added) = try damped(damping) { elements in
-            choleskyInPlace(&elements, n: n) && invertCholeskyInPlace(&elements, n: n)
-        }
-        for row in 0..<n { for column in row + 1..<max(n, row + 1) { inverse[row, column] = inverse[column, row] } }
-        return (inverse, added)
+        for row in 0..<n { for column in 0..<row { self[column, row] = self[row, column] } }
+        return (self, added)
     }
 
     /// The upper Cholesky factor of the inverse of a damped symmetric matrix, as GPTQ needs it.
@@ -53,18 +53,16 @@ extension Matrix<Double> {
     /// a triangle, half the work of inverting A and factoring the inverse, and more accurate.
     ///
     /// - Throws: as `choleskyFactor(damping:)`.
-    public func inverseCholeskyFactor(damping: Damping) throws(LinearAlgebraError) -> DampedFactor {
-        let n = rowCount
+    public consuming func inverseCholeskyFactor(damping: Damping) throws(LinearAlgebraError) -> DampedFactor {
         try checkFinite()
-        var reversed = self
-        // Element (r, c) goes to (n - 1 - r, n - 1 - c): the memory is read backwards. A's upper triangle becomes the lower.
-        reversed.elements.reverse()
-        let (lower, added) = try reversed.damped(damping) { elements in
+        // Element (r, c) goes to (n - 1 - r, n - 1 - c): the memory is read backwards.
+        elements.reverse()
+        let added = try damp(damping) { elements, n in
             choleskyInPlace(&elements, n: n) && invertLowerTriangleInPlace(&elements, n: n)
         }
-        var upper = lower.keepingLowerTriangle()
-        upper.elements.reverse()
-        return DampedFactor(factor: upper, damping: added)
+        clearUpperTriangle()
+        elements.reverse()
+        return DampedFactor(factor: self, damping: added)
     }
 
     /// X = L⁻¹ B, or L⁻ᵀ B, with this lower triangular L.
@@ -77,29 +75,32 @@ extension Matrix<Double> {
         return result
     }
 
-    /// Calls `factor` with copies of the elements whose diagonal is raised more and more, until it succeeds.
-    private func damped(
-        _ damping: Damping, factor: (inout [Double]) -> Bool
-    ) throws(LinearAlgebraError) -> (factor: Matrix, added: Double) {
+    /// Raises the diagonal more and more, until `factor`, which may change the lower triangle only, succeeds.
+    ///
+    /// - Returns: what was added to the diagonal.
+    private mutating func damp(
+        _ damping: Damping, factor: (inout [Double], Int) -> Bool
+    ) throws(LinearAlgebraError) -> Double {
         precondition(rowCount == columnCount, "the matrix is square")
         guard rowCount <= largestOrder else { throw .tooLarge(order: rowCount, limit: largestOrder) }
         try checkFinite()
         let n = rowCount
-        var trace = 0.0
-        for index in 0..<n { trace += abs(self[index, index]) }
-        let mean = n > 0 ? trace / Double(n) : 0
+        let diagonal = (0..<n).map { self[$0, $0] }
+        let mean = n > 0 ? diagonal.reduce(0) { $0 + abs($1) } / Double(n) : 0
         var added = damping.fraction * mean
         for attempt in 0...damping.escalations {
-            var elements = elements
-            for index in 0..<n { elements[index * (n + 1)] += added }
-            if factor(&elements) { return (Matrix(rowCount: n, columnCount: n, elements: elements), added) }
-            if attempt < damping.escalations { added = added > 0 ? added * 10 : mean * 1e-6 }
+            if attempt > 0 {
+                added = added > 0 ? added * 10 : mean * 1e-6
+                // The upper triangle still holds A.
+                for row in 0..<n { for column in 0..<row { self[row, column] = self[column, row] } }
+            }
+            for index in 0..<n { self[index, index] = diagonal[index] + added }
+            if factor(&elements, n) { return added }
         }
         throw .notPositiveDefinite(damping: added)
     }
 
-    private consuming func keepingLowerTriangle() -> Matrix {
-        for row in 0..<rowCount { for column in row + 1..<max(columnCount, row + 1) { elements[row * columnCount + column] = 0 } }
-        return self
+    private mutating func clearUpperTriangle() {
+        for row in 0..<rowCount { for column in row + 1..<max(columnCount, row + 1) { self[row, column] = 0 } }
     }
 }

@@ -9,3 +9,4 @@
 #include "hadamard.h"
 #include "kquants.h"
 #include "network.h"
+#include "rounding.h"

@@ -1,0 +1,125 @@
+import LinearAlgebra
+
+/// The best low-rank approximation of a weight error, judged by the outputs.
+///
+///     minimise tr((E - B A) S (E - B A)ᵀ)   over B [m, r], A [r, n];   S = mean xᵀx
+///
+/// With any C for which S = C Cᵀ the minimum is B A = [E C]_r C⁻¹, [·]_r the truncated singular value decomposition
+/// (QERA, arXiv 2410.06040; LQER, arXiv 2402.02446; EoRA, arXiv 2410.21271, with C = S^½). If U holds the first r left
+/// singular vectors of E C, then [E C]_r C⁻¹ = U Uᵀ E C C⁻¹ = U Uᵀ E: so B = U and A = Uᵀ E, and neither a root of S nor
+/// its inverse is needed. U are the principal eigenvectors of E S Eᵀ, an `[m, m]` matrix.
+public struct LowRankResidual: Sendable {
+    /// B, `[m, r]`: orthonormal columns.
+    public let left: Matrix<Double>
+    /// A, `[r, n]`.
+    public let right: Matrix<Double>
+    /// What each of all m components contributes to the error, falling: σ², the eigenvalues of E S Eᵀ. The first r are
+    /// removed by the approximation, the rest is what remains of `outputError`.
+    public let energies: [Double]
+
+    public var rank: Int { left.columnCount }
+    /// B A.
+    public var product: Matrix<Double> { .product(left, right) }
+}
+
+/// See `LowRankResidual`.
+///
+/// - Parameters:
+///   - error: E = W - Ŵ, `[m, n]`.
+///   - moments: S, symmetric, `[n, n]`.
+///   - rank: r, at most min(m, n).
+/// - Throws: `wrongShape`, `linearAlgebra`.
+public func lowRankResidual(of error: Matrix<Double>, moments: Matrix<Double>, rank: Int) throws(ResQError) -> LowRankResidual {
+    let (m, n) = (error.rowCount, error.columnCount)
+    guard moments.rowCount == n, moments.columnCount == n else {
+        throw .wrongShape(expected: [n, n], found: [moments.rowCount, moments.columnCount])
+    }
+    precondition(rank > 0 && rank <= min(m, n), "a rank fits the matrix")
+    if m <= n {
+        let inner = Matrix.product(.product(error, moments), error, transposeB: true)
+        let eigen = try symmetricEigen(of: inner)
+        let left = eigen.vectors.lastColumns(rank)
+        return LowRankResidual(
+            left: left, right: .product(left, error, transposeA: true), energies: eigen.values.reversed().map { max($0, 0) })
+    }
+    // A tall E has the same σ in the smaller Cᵀ Eᵀ E C = V diag(σ²) Vᵀ, and U = E C V diag(1/σ). C may come from a damped
+    // S: it only picks the subspace.
+    let factor: DampedFactor
+    do { factor = try moments.choleskyFactor(damping: Damping(fraction: 1e-8, escalations: 6)) } catch { throw .linearAlgebra(error) }
+    let scaled = Matrix.product(error, factor.factor)
+    let eigen = try symmetricEigen(of: .product(scaled, scaled, transposeA: true))
+    let left = orthonormalized(.product(scaled, eigen.vectors.lastColumns(rank)))
+    return LowRankResidual(
+        left: left, right: .product(left, error, transposeA: true), energies: eigen.values.reversed().map { max($0, 0) })
+}
+
+private func symmetricEigen(of matrix: Matrix<Double>) throws(ResQError) -> SymmetricEigen {
+    do { return try SymmetricEigen(of: matrix) } catch { throw .linearAlgebra(error) }
+}
+
+/// Columns made orthonormal one after another (modified Gram and Schmidt, twice); what vanishes becomes zero.
+private func orthonormalized(_ matrix: Matrix<Double>) -> Matrix<Double> {
+    var rows = matrix.transposed
+    let (count, width) = (rows.rowCount, rows.columnCount)
+    for row in 0..<count {
+        let before = (0..<width).reduce(0) { $0 + rows[row, $1] * rows[row, $1] }
+        for _ in 0..<2 {
+            for other in 0..<row {
+                let dot = (0..<width).reduce(0) { $0 + rows[row, $1] * rows[other, $1] }
+                for column in 0..<width { rows[row, column] -= dot * rows[other, column] }
+            }
+        }
+        let square = (0..<width).reduce(0) { $0 + rows[row, $1] * rows[row, $1] }
+        let factor = square > 1e-24 * before && square > 0 ? 1 / square.squareRoot() : 0
+        for column in 0..<width { rows[row, column] *= factor }
+    }
+    return rows.transposed
+}
+
+extension Matrix<Double> {
+    /// The last columns, the very last first.
+    fileprivate func lastColumns(_ count: Int) -> Matrix {
+        var result = Matrix(rowCount: rowCount, columnCount: count)
+        for row in 0..<rowCount { for column in 0..<count { result[row, column] = self[row, columnCount - 1 - column] } }
+        return result
+    }
+}
+
+/// A rounded base and a low-rank residual, refined in alternation.
+///
+///     Ŵ ← round(W - B A),   B A ← best rank r for W - Ŵ        `rounds` times
+///
+/// Each half-step takes the other as given: the base is rounded to what the residual leaves, the residual repairs what
+/// rounding did. The pair with the least tr((W - Ŵ - B A) S (W - Ŵ - B A)ᵀ) of all rounds is returned. Source: LoftQ
+/// (arXiv 2310.08659) without its plain norm; QERA's closed form for the residual.
+///
+/// - Parameters:
+///   - weights: W, `[m, n]`.
+///   - moments: S, of the inputs.
+///   - rounds: at least 1; one is rounding followed by its residual.
+///   - storedFactors: what a file will hold of B and A, so that each sees the other's rounding; nil: they are exact.
+///   - base: rounds a weight, and returns its rounding with the values.
+/// - Returns: the base of the best round, its residual as stored, and the error that remains.
+public func refinedBaseAndResidual<Base>(
+    weights: Matrix<Float>, moments: Matrix<Double>, rank: Int, rounds: Int,
+    storedFactors: ((LowRankResidual) -> (left: Matrix<Double>, right: Matrix<Double>))? = nil,
+    base: (Matrix<Float>) throws(ResQError) -> (base: Base, values: Matrix<Float>)
+) throws(ResQError) -> (base: Base, left: Matrix<Double>, right: Matrix<Double>, error: Double) {
+    precondition(rounds >= 1, "there is a round")
+    var target = weights
+    var best: (base: Base, left: Matrix<Double>, right: Matrix<Double>, error: Double)?
+    for _ in 0..<rounds {
+        let (rounded, values) = try base(target)
+        var error = weights.converted(to: Double.self)
+        for index in error.elements.indices { error.elements[index] -= Double(values.elements[index]) }
+        let residual = try lowRankResidual(of: error, moments: moments, rank: rank)
+        let (left, right) = storedFactors?(residual) ?? (residual.left, residual.right)
+        let product = Matrix.product(left, right)
+        for index in error.elements.indices { error.elements[index] -= product.elements[index] }
+        let remaining = outputError(error, hessian: moments)
+        if best.map({ remaining < $0.error }) ?? true { best = (rounded, left, right, remaining) }
+        for index in target.elements.indices { target.elements[index] = Float(Double(weights.elements[index]) - product.elements[index]) }
+    }
+    guard let best else { preconditionFailure("there is a round") }
+    return best
+}

@@ -1,0 +1,63 @@
+import LinearAlgebra
+import ResQ
+import Testing
+
+@Suite struct LowRankResidualTests {
+    let fixture = MethodFixture.shared
+
+    /// Against [E S^½]_r S^-½ by numpy.
+    @Test func agreesWithTheClosedForm() throws {
+        let error = Matrix<Double>(rowCount: fixture.rows, columnCount: fixture.columns, elements: fixture.residual.error)
+        var moments = fixture.hessianMatrix
+        let mean = (0..<fixture.columns).reduce(0) { $0 + moments[$1, $1] } / Double(fixture.columns)
+        for index in 0..<fixture.columns { moments[index, index] += 0.01 * mean }
+        let residual = try lowRankResidual(of: error, moments: moments, rank: fixture.residual.rank)
+        for (value, expected) in zip(residual.product.elements, fixture.residual.product) { #expect(abs(value - expected) < 1e-9) }
+        for (value, expected) in zip(residual.energies, fixture.residual.energies) { #expect(abs(value - expected) < 1e-9 * expected) }
+    }
+
+    /// Wide and tall: what remains is the sum of the energies not taken, and no other pair of the same rank does better.
+    @Test(arguments: [(30, 50), (50, 30)])
+    func nothingBetterIsNear(m: Int, n: Int) throws {
+        let error = normalMatrix(rowCount: m, columnCount: n, seed: 3).converted(to: Double.self)
+        let moments = correlatedMoments(order: n, rowCount: 80, seed: 4)
+        let residual = try lowRankResidual(of: error, moments: moments, rank: 6)
+        func remaining(_ product: Matrix<Double>) -> Double {
+            var rest = error
+            for index in rest.elements.indices { rest.elements[index] -= product.elements[index] }
+            return outputError(rest, hessian: moments)
+        }
+        let least = remaining(residual.product)
+        let tail = residual.energies.dropFirst(6).reduce(0, +)
+        #expect(abs(least - tail) < 1e-6 * tail)
+        var generator = SeededGenerator(seed: 1)
+        for _ in 0..<20 {
+            var (left, right) = (residual.left, residual.right)
+            for index in left.elements.indices { left.elements[index] += 0.01 * generator.nextGaussian() }
+            for index in right.elements.indices { right.elements[index] += 0.01 * generator.nextGaussian() }
+            #expect(remaining(.product(left, right)) > least)
+        }
+    }
+
+    /// Alternation does not end worse than one round, and the error reported is that of the pair returned.
+    @Test func alternationHelps() throws {
+        let n = 96
+        let weights = normalMatrix(rowCount: 64, columnCount: n, seed: 5)
+        let moments = correlatedMoments(order: n, rowCount: 200, seed: 6)
+        let factor = try HessianFactor(moments)
+        func refined(_ rounds: Int) throws -> (base: QuantizedMatrix, left: Matrix<Double>, right: Matrix<Double>, error: Double) {
+            try refinedBaseAndResidual(weights: weights, moments: moments, rank: 8, rounds: rounds) { target throws(ResQError) in
+                let base = try round(
+                    target, to: [GridPart(columns: 0..<n, grid: BlockGrid.q4_0)], factor: factor, dynamicGroups: true, threadCount: 1)
+                return (base, base.dequantized())
+            }
+        }
+        let (one, three) = (try refined(1), try refined(3))
+        #expect(three.error < one.error)
+        var rest = difference(weights, three.base.dequantized())
+        let product = Matrix.product(three.left, three.right)
+        for index in rest.elements.indices { rest.elements[index] -= product.elements[index] }
+        #expect(abs(outputError(rest, hessian: moments) - three.error) < 1e-9 * three.error)
+        #expect(one.error < 0.9 * outputError(difference(weights, one.base.dequantized()), hessian: moments))
+    }
+}
