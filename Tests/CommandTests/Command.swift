@@ -71,16 +71,18 @@ func resq(
     return Outcome(ending: Ending(result.terminationStatus), output: result.standardOutput, errors: result.standardError)
 }
 
-/// Starts `resq`, ends it with SIGKILL as soon as `isTime` says so, and waits for its end.
+/// Starts `resq`, ends it with a signal as soon as `isTime` says so, and waits for its end.
 /// - Parameter isTime: asked about every millisecond; it must come true at the latest when the run is complete.
-func resqKilled(_ arguments: [String], in folder: String, when isTime: @escaping @Sendable () -> Bool) async throws -> Outcome {
+func resqKilled(
+    _ arguments: [String], in folder: String, by signal: Signal = .kill, when isTime: @escaping @Sendable () -> Bool
+) async throws -> Outcome {
     let result = try await run(
         .name("sh"), arguments: shellArguments(arguments, folder, .none, [], ""), input: .none,
         output: .string(limit: 1 << 20), error: .string(limit: 1 << 20)
     ) { execution in
         while !isTime() { try await Task.sleep(for: .milliseconds(1)) }
         // It may have ended by itself meanwhile.
-        try? execution.send(signal: .kill)
+        try? execution.send(signal: signal)
     }
     return Outcome(ending: Ending(result.terminationStatus), output: result.standardOutput, errors: result.standardError)
 }

@@ -1,4 +1,5 @@
 import Foundation
+import Subprocess
 import Testing
 import TestSupport
 
@@ -62,6 +63,43 @@ import TestSupport
         }
         // At least one run must have been interrupted with something finished, else nothing was tested.
         #expect(resumed.contains { $0 > 0 && $0 < tensorCount }, "\(resumed)")
+    }
+
+    @Test(arguments: [Signal.interrupt, .terminate], outputs.indices)
+    func anInterruptedRunTakesItsFilesAway(signal: Signal, index: Int) async throws {
+        let output = Self.outputs[index]
+        let before = folder.everything
+        var interrupted = 0
+        for _ in 0..<5 where interrupted == 0 {
+            let folder = folder
+            let outcome = try await resqKilled(arguments(output), in: folder.path, by: signal) {
+                isComplete(output.name, in: folder) || folder.everything.contains(where: isPart)
+            }
+            guard outcome.ending != .exited(0) else {
+                // It was quicker than we.
+                try remove(output.name)
+                continue
+            }
+            expectRefusal(outcome, 130, saying: "interrupted")
+            #expect(folder.everything == before)
+            interrupted += 1
+        }
+        #expect(interrupted == 1)
+    }
+
+    @Test func anInterruptedRunWithAWorkDirectoryKeepsWhatItHas() async throws {
+        let folder = folder
+        let whole = try await resq(Self.recipe + ["whole.gguf"], in: folder.path)
+        expectSuccess(whole)
+        let outcome = try await resqKilled(Self.recipe + ["m.gguf", "--work", "work"], in: folder.path, by: .interrupt) {
+            isComplete("m.gguf", in: folder) || progress(of: "m.gguf", work: "work", in: folder) > 0
+        }
+        expectRefusal(outcome, 130, saying: "interrupted")
+        #expect(folder.everything.contains(where: isPart) && !folder.everything.contains("m.gguf"))
+        let again = try await resq(Self.recipe + ["m.gguf", "--work", "work"], in: folder.path)
+        expectSuccess(again)
+        #expect(resumedCount(again.errors) > 0, "\(again.errors)")
+        #expect(try folder.read("m.gguf") == folder.read("whole.gguf"))
     }
 
     private func remove(_ name: String) throws { try FileManager.default.removeItem(atPath: folder.path(name)) }
