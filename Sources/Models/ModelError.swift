@@ -14,6 +14,8 @@ public struct ModelError: Error, Sendable, Equatable {
         case shapeMismatch(tensor: String, found: [Int], expected: [Int])
         /// The tokenizer uses something that cannot be carried over faithfully.
         case unsupportedTokenizer(what: String)
+        /// Text with a byte that is not UTF-8.
+        case invalidText(byteOffset: Int)
         /// An architecture file that breaks its own rules.
         case invalidArchitecture(field: String, why: String)
     }
@@ -42,6 +44,7 @@ extension ModelError: CustomStringConvertible {
             case .shapeMismatch(let tensor, let found, let expected):
                 "tensor '\(tensor)' has shape \(found), expected \(expected)"
             case .unsupportedTokenizer(let what): "the tokenizer cannot be carried over: \(what)"
+            case .invalidText(let byteOffset): "the text is not UTF-8 at byte \(byteOffset)"
             case .invalidArchitecture(let field, let why): "architecture file, '\(field)': \(why)"
             }
         return path.map { "\($0): \(sentence)" } ?? sentence

@@ -116,3 +116,20 @@ func formatted(error value: Double) -> String {
     if exponent >= -4 && exponent <= 5 { return formatted(value, decimals: max(0, 2 - exponent)) }
     return "\(value < 0 ? "-" : "")\(formatted(mantissa, decimals: 2))e\(exponent < 0 ? "-" : "+")\(abs(exponent) < 10 ? "0" : "")\(abs(exponent))"
 }
+
+/// All of standard input.
+/// - Throws: `FormatError` when it cannot be read.
+func readStandardInput() throws(FormatError) -> TensorBytes {
+    var bytes: [UInt8] = []
+    var buffer = [UInt8](repeating: 0, count: 1 << 16)
+    while true {
+        // The buffer is this long and lives through the call.
+        let count = unsafe buffer.withUnsafeMutableBytes { unsafe read(STDIN_FILENO, $0.baseAddress, $0.count) }
+        if count < 0 {
+            if errno == EINTR { continue }
+            throw FormatError(.system(call: "read", errno: errno), path: "standard input")
+        }
+        if count == 0 { return TensorBytes(bytes) }
+        bytes += buffer[..<count]
+    }
+}

@@ -38,6 +38,12 @@ public struct StringTable: Sendable {
         ends.append(utf8.count)
     }
 
+    /// Appends bytes that need not be UTF-8, for tables that are only searched.
+    mutating func append(bytes: [UInt8]) {
+        utf8 += bytes
+        ends.append(utf8.count)
+    }
+
     /// Where the string at an index stands in `utf8`.
     func range(at index: Int) -> Range<Int> { (index == 0 ? 0 : ends[index - 1])..<ends[index] }
 

@@ -7,15 +7,8 @@ extension TokenizerDescription {
     /// vocabularies `tokenizer.model` too, the source's own when it had one.
     /// - Throws: `.unsupportedTokenizer` when Hugging Face has no counterpart that is known here.
     public func huggingFaceFiles() throws(ModelError) -> [String: [UInt8]] {
-        let json: JSONObject
-        switch model {
-        case .byteLevelBPE: json = try rankedBPE()
-        case .characterBPE: json = try rankedBPE(as: "gemma4")
-        case .sentencePieceBPE: json = try sentencePieceBPE()
-        case .unigram: json = try unigram()
-        }
         var files = [
-            "tokenizer.json": JSONValue.object(json).bytes(pretty: false),
+            "tokenizer.json": try tokenizerJSON().bytes(pretty: false),
             "tokenizer_config.json": JSONValue.object(tokenizerConfig()).bytes(pretty: true) + [0x0A],
             "special_tokens_map.json": JSONValue.object(specialTokensMap()).bytes(pretty: true) + [0x0A],
         ]
@@ -25,6 +18,17 @@ extension TokenizerDescription {
     }
 
     // MARK: tokenizer.json
+
+    /// The contents of `tokenizer.json`.
+    /// - Throws: `.unsupportedTokenizer` when Hugging Face has no counterpart that is known here.
+    func tokenizerJSON() throws(ModelError) -> JSONValue {
+        switch model {
+        case .byteLevelBPE: .object(try rankedBPE())
+        case .characterBPE: .object(try rankedBPE(as: "gemma4"))
+        case .sentencePieceBPE: .object(try sentencePieceBPE())
+        case .unigram: .object(try unigram())
+        }
+    }
 
     /// The parts of `tokenizer.json` in their usual order.
     func tokenizerJSON(
