@@ -10,3 +10,4 @@
 #include "kquants.h"
 #include "network.h"
 #include "rounding.h"
+#include "weighted.h"

@@ -44,14 +44,8 @@ extension BlockCodec {
 
 extension BlockEncoder {
     /// Encodes whole rows of `columnCount` elements.
-    /// - Throws: `.unsupported` for an importance matrix.
-    package static func encode(
-        _ source: Span<Float>, columnCount: Int, importance: Span<Float>?, into target: inout MutableRawSpan
-    ) throws(FormatError) {
+    package static func encode(_ source: Span<Float>, columnCount: Int, into target: inout MutableRawSpan) {
         precondition(columnCount % type.blockSize == 0, "a row is whole blocks")
-        guard importance == nil else {
-            throw FormatError(.unsupported(what: "encoding \(type.name) with an importance matrix"))
-        }
         if hasKernels { encodeKernel(source, into: &target) } else { encodeScalar(source, into: &target) }
     }
 
@@ -111,5 +105,10 @@ package func blockCodec(_ type: GGMLType) -> (any BlockCodec.Type)? {
     }
 }
 
-/// The type's encoder, or `nil` when nothing here encodes it.
+/// The type's encoder without an importance matrix, or `nil` when nothing here encodes it.
 package func blockEncoder(_ type: GGMLType) -> (any BlockEncoder.Type)? { blockCodec(type) as? any BlockEncoder.Type }
+
+/// The type's encoder with an importance matrix, or `nil` when it makes no use of one.
+package func weightedBlockEncoder(_ type: GGMLType) -> (any WeightedBlockEncoder.Type)? {
+    blockCodec(type) as? any WeightedBlockEncoder.Type
+}

@@ -9,7 +9,7 @@ package enum KernelLevel: CaseIterable, Sendable {
     /// The best of the processor at hand.
     case newest
 
-    fileprivate var c: resq_level {
+    var c: resq_level {
         switch self {
         case .baseline: RESQ_BASELINE
         case .x86_64_v3: RESQ_X86_64_V3

@@ -12,10 +12,11 @@ public enum Codec {
     }
 
     /// Whether `encode` knows an encoding.
-    public static func canEncode(_ encoding: Encoding) -> Bool {
+    /// - Parameter hasImportance: whether there is an importance matrix; some types cannot do without.
+    public static func canEncode(_ encoding: Encoding, hasImportance: Bool = false) -> Bool {
         switch encoding {
         case .plain(let dtype): PlainCodec.canEncode(dtype)
-        case .block(let type): blockEncoder(type) != nil
+        case .block(let type): blockEncoder(type) != nil || hasImportance && weightedBlockEncoder(type) != nil
         }
     }
 
@@ -44,9 +45,10 @@ public enum Codec {
     /// - Parameters:
     ///   - source: whole rows.
     ///   - columnCount: elements of a row; a multiple of the encoding's block size.
-    ///   - importance: one weight per column (an importance matrix's row), or `nil`. Plain encodings do not look at it.
+    ///   - importance: one number per column (see `ImportanceMatrix`), finite and not negative, or `nil`. Plain encodings
+    ///     and some block types do not look at it.
     ///   - target: exactly the bytes of these rows.
-    /// - Throws: `.unsupported` when `canEncode` is false, or for importance where it is not known how to use it.
+    /// - Throws: `.unsupported` when `canEncode` is false.
     public static func encode(
         _ source: Span<Float>, as encoding: Encoding, columnCount: Int, importance: Span<Float>?,
         into target: inout MutableRawSpan
@@ -54,8 +56,13 @@ public enum Codec {
         switch encoding {
         case .plain(let dtype) where PlainCodec.canEncode(dtype): return PlainCodec.encode(dtype, source, into: &target)
         case .block(let type):
-            if let codec = blockEncoder(type) {
-                return try codec.encode(source, columnCount: columnCount, importance: importance, into: &target)
+            if let importance, let codec = weightedBlockEncoder(type) {
+                precondition(importance.count == columnCount, "one number per column")
+                return codec.encode(source, importance: importance, into: &target)
+            }
+            if let codec = blockEncoder(type) { return codec.encode(source, columnCount: columnCount, into: &target) }
+            if weightedBlockEncoder(type) != nil {
+                throw FormatError(.unsupported(what: "encoding \(encoding.name) without an importance matrix"))
             }
         default: break
         }

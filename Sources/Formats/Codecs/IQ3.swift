@@ -7,7 +7,7 @@
 ///          66   gas    8 x u32   of each group: four times seven bits of signs (for 8 elements) and four bits of scale
 ///
 ///     element = ((d * (0.5 + scale)) * 0.5) * level * sign
-package enum IQ3_XXS: BlockCodec {
+package enum IQ3_XXS: BlockEncoder, WeightedBlockEncoder {
     package static var type: GGMLType { .iq3_xxs }
 
     package static func decodeBlock(_ block: Span<UInt8>, into target: inout MutableSpan<Float>) {
@@ -25,6 +25,44 @@ package enum IQ3_XXS: BlockCodec {
             }
         }
     }
+
+    package static func encodeBlock(_ source: Span<Float>, into block: inout MutableSpan<UInt8>) {
+        encode(source, weights: source.indices.map { source[$0] * source[$0] }, into: &block)
+    }
+
+    package static func encodeBlock(
+        _ source: Span<Float>, importance: Span<Float>, rowMeanSquare: Float, into block: inout MutableSpan<UInt8>
+    ) {
+        let weights = elementWeights(source, importance, meanSquare: 2 * sumOfSquares(source) / 256)
+        encode(source, weights: weights, into: &block)
+    }
+
+    private static func encode(_ source: Span<Float>, weights: [Float], into block: inout MutableSpan<UInt8>) {
+        var scales = [Float](repeating: 0, count: 8)
+        for group in 0..<8 {
+            let part = 32 * group..<32 * group + 32
+            let weights = weights.span.extracting(part)
+            var (x, signs) = splitSigns(source.extracting(part), weights: weights, even: true)
+            let largest = largest(x.span)
+            if largest < 1e-8 { continue }
+            let fit = CodebookSearch.iq3xxs.fit(x.span, weights: weights, largest: largest, first: largest / 15)
+            if fit.scale < 0 { signs = signs.map { ~$0 & 127 } }
+            scales[group] = fit.scale.magnitude
+            for l in 0..<8 { block[2 + 8 * group + l] = UInt8(Codebook.iq3xxs.place(fit.vectors[l])) }
+            for l in 0..<4 { addBits(UInt32(signs[l]) << UInt32(7 * l), &block, at: 66 + 4 * group) }
+        }
+
+        let largestScale = largest(scales.span)
+        if largestScale == 0 {
+            for i in 2..<98 { block[i] = 0 }
+            return
+        }
+        let d = largestScale / 31
+        _ = storeHalf(d * 1.0125, &block, at: 0)
+        for group in 0..<8 {
+            addBits(UInt32(scaleCode(scales[group], inverseUnit: 1 / d)) << 28, &block, at: 66 + 4 * group)
+        }
+    }
 }
 
 /// IQ3_S: 256 elements in 110 bytes, eight groups of 32.
@@ -36,7 +74,7 @@ package enum IQ3_XXS: BlockCodec {
 ///          106   scales   4 x u8    of each two groups, low nibble first
 ///
 ///     element = (d * (1 + 2 * scale)) * level * sign
-package enum IQ3_S: BlockCodec {
+package enum IQ3_S: BlockEncoder, WeightedBlockEncoder {
     package static var type: GGMLType { .iq3_s }
 
     package static func decodeBlock(_ block: Span<UInt8>, into target: inout MutableSpan<Float>) {
@@ -53,5 +91,46 @@ package enum IQ3_S: BlockCodec {
                 target[l * 4 + j] = scale * level * (signs >> UInt8(j) & 1 == 1 ? -1 : 1)
             }
         }
+    }
+
+    package static func encodeBlock(_ source: Span<Float>, into block: inout MutableSpan<UInt8>) {
+        encode(source, weights: source.indices.map { source[$0] * source[$0] }, into: &block)
+    }
+
+    package static func encodeBlock(
+        _ source: Span<Float>, importance: Span<Float>, rowMeanSquare: Float, into block: inout MutableSpan<UInt8>
+    ) {
+        let weights = elementWeights(source, importance, meanSquare: 2 * sumOfSquares(source) / 256)
+        encode(source, weights: weights, into: &block)
+    }
+
+    private static func encode(_ source: Span<Float>, weights: [Float], into block: inout MutableSpan<UInt8>) {
+        var scales = [Float](repeating: 0, count: 8)
+        // The reference does not step over the indices and signs of a group of zeros: those of the groups behind it move
+        // up, while scales and high bits stay in their places. Its bytes are what counts here.
+        var slot = 0
+        for group in 0..<8 {
+            let part = 32 * group..<32 * group + 32
+            let weights = weights.span.extracting(part)
+            var (x, signs) = splitSigns(source.extracting(part), weights: weights, even: false)
+            let largest = largest(x.span)
+            if largest == 0 { continue }
+            let fit = CodebookSearch.iq3s.fit(x.span, weights: weights, largest: largest, first: largest / 15)
+            if fit.scale < 0 { signs = signs.map { ~$0 } }
+            scales[group] = fit.scale.magnitude
+            for l in 0..<8 {
+                let place = Codebook.iq3s.place(fit.vectors[l])
+                block[2 + 8 * slot + l] = UInt8(truncatingIfNeeded: place)
+                block[66 + group] |= UInt8(place >> 8) << UInt8(l)
+            }
+            for l in 0..<4 { block[74 + 4 * slot + l] = signs[l] }
+            slot += 1
+        }
+
+        let largestScale = largest(scales.span)
+        if largestScale == 0 { return }
+        let d = largestScale / 31
+        _ = storeHalf(d * 1.033, &block, at: 0)
+        storeScales(scales, inverseUnit: 1 / d, &block, at: 106)
     }
 }

@@ -14,8 +14,8 @@ func nearestIQ4Code(_ value: Float) -> UInt8 {
 }
 
 /// x ≈ scale * level: the scale that maps the largest element to the lowest level, and fifteen more around it, are tried;
-/// the one with the largest (Σwxq)² / Σwq², w = x², wins. Returns Σwxq / Σwq².
-func fitIQ4Scale(_ x: Span<Float>) -> Float {
+/// the one with the largest (Σwxq)² / Σwq² wins. Returns Σwxq / Σwq². Without weights w = x².
+func fitIQ4Scale(_ x: Span<Float>, weights: Span<Float>? = nil) -> Float {
     let (largest, magnitude) = largestElement(x)
     if magnitude < smallestGroupMagnitude { return 0 }
 
@@ -24,7 +24,7 @@ func fitIQ4Scale(_ x: Span<Float>) -> Float {
         var q2: Float = 0
         for i in x.indices {
             let q = iq4Levels[Int(nearestIQ4Code(inverse * x[i]))]
-            let w = x[i] * x[i]
+            let w = if let weights { weights[i] } else { x[i] * x[i] }
             qx += w * q * x[i]
             q2 += w * q * q
         }

@@ -6,7 +6,7 @@
 ///          8   qs        128 x u8  4-bit codes; byte l of group j holds elements 32j + l (low nibble) and 32j + l + 16
 ///
 ///     element = (d * (scale - 32)) * level[code], the sixteen levels in IQ4Search.swift
-package enum IQ4XS: BlockEncoder {
+package enum IQ4XS: BlockEncoder, WeightedBlockEncoder {
     package static var type: GGMLType { .iq4_xs }
 
     package static func decodeBlock(_ block: Span<UInt8>, into target: inout MutableSpan<Float>) {
@@ -23,7 +23,23 @@ package enum IQ4XS: BlockEncoder {
     package static func encodeBlock(_ source: Span<Float>, into block: inout MutableSpan<UInt8>) {
         var scales = [Float](repeating: 0, count: 8)
         for group in 0..<8 { scales[group] = fitIQ4Scale(source.extracting(32 * group..<32 * group + 32)) }
+        store(source, scales: scales, into: &block)
+    }
 
+    package static func encodeBlock(
+        _ source: Span<Float>, importance: Span<Float>, rowMeanSquare: Float, into block: inout MutableSpan<UInt8>
+    ) {
+        let meanSquare = sumOfSquares(source) * (2.0 / 256)
+        var scales = [Float](repeating: 0, count: 8)
+        for group in 0..<8 {
+            let part = 32 * group..<32 * group + 32
+            let weights = elementWeights(source.extracting(part), importance.extracting(part), meanSquare: meanSquare)
+            scales[group] = fitIQ4Scale(source.extracting(part), weights: weights.span)
+        }
+        store(source, scales: scales, into: &block)
+    }
+
+    private static func store(_ source: Span<Float>, scales: [Float], into block: inout MutableSpan<UInt8>) {
         // Here, unlike in the K types, scales and codes go with the unit before it was rounded to F16.
         let d = -largestElement(scales.span).element / 32
         _ = storeHalf(d, &block, at: 0)

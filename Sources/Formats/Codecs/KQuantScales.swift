@@ -38,9 +38,49 @@ func encodeAffineGroups(_ source: Span<Float>, _ search: AffineSearch, into bloc
 
     let inverseScale = largestScale > 0 ? 63 / largestScale : 0
     let inverseMinimum = largestMinimum > 0 ? 63 / largestMinimum : 0
+    let levels = scales.map { min(63, UInt8(truncatingIfNeeded: nearestInteger(inverseScale * $0))) }
+    let minimumLevels = minimums.map { min(63, UInt8(truncatingIfNeeded: nearestInteger(inverseMinimum * $0))) }
+    return storeAffineGroups(
+        source, codes: codes, scales: (largestScale / 63, levels), minimums: (largestMinimum / 63, minimumLevels),
+        largestCode: search.largestCode, into: &block)
+}
+
+/// The same with an importance matrix: the eight scales, and the eight minimums, are themselves fitted, a group counting
+/// as much as the sum of its weights.
+func encodeAffineGroups(
+    _ source: Span<Float>, importance: Span<Float>, largestCode: Int32, into block: inout MutableSpan<UInt8>
+) -> [UInt8] {
+    let search = AffineSearch.weighted(largestCode: largestCode)
+    let meanSquare = 2 * sumOfSquares(source) / 256
+    var codes: [UInt8] = []
+    var scales = [Float](repeating: 0, count: 8)
+    var minimums = scales
+    var sums = scales
+    for group in 0..<8 {
+        let part = 32 * group..<32 * group + 32
+        let weights = elementWeights(source.extracting(part), importance.extracting(part), meanSquare: meanSquare)
+        sums[group] = weights.reduce(0, +)
+        (scales[group], minimums[group]) = search.fit(source.extracting(part), weights: weights.span, codes: &codes)
+    }
+    var fitted = fitUnsigned(scales.span, weights: sums.span, largestCode: 63)
+    var fittedMinimums = fitUnsigned(minimums.span, weights: sums.span, largestCode: 63)
+    // Codes of negative numbers have wrapped round; only Q5_K limits them again.
+    if largestCode == 31 {
+        fitted.codes = fitted.codes.map { min(63, $0) }
+        fittedMinimums.codes = fittedMinimums.codes.map { min(63, $0) }
+    }
+    return storeAffineGroups(
+        source, codes: codes, scales: fitted, minimums: fittedMinimums, largestCode: largestCode, into: &block)
+}
+
+/// Writes the head of the block, and returns the codes for the scales and minimums as stored.
+private func storeAffineGroups(
+    _ source: Span<Float>, codes found: [UInt8], scales: (unit: Float, codes: [UInt8]),
+    minimums: (unit: Float, codes: [UInt8]), largestCode: Int32, into block: inout MutableSpan<UInt8>
+) -> [UInt8] {
+    var codes = found
     for j in 0..<8 {
-        let scale = min(63, UInt8(truncatingIfNeeded: nearestInteger(inverseScale * scales[j])))
-        let minimum = min(63, UInt8(truncatingIfNeeded: nearestInteger(inverseMinimum * minimums[j])))
+        let (scale, minimum) = (scales.codes[j], minimums.codes[j])
         if j < 4 {
             block[4 + j] = scale
             block[8 + j] = minimum
@@ -50,8 +90,8 @@ func encodeAffineGroups(_ source: Span<Float>, _ search: AffineSearch, into bloc
             block[4 + j] |= (minimum >> 4) << 6
         }
     }
-    let d = storeHalf(largestScale / 63, &block, at: 0)
-    let dmin = storeHalf(largestMinimum / 63, &block, at: 2)
+    let d = storeHalf(scales.unit, &block, at: 0)
+    let dmin = storeHalf(minimums.unit, &block, at: 2)
 
     for group in 0..<8 {
         let packed = sixBitScaleAndMinimum(block.span, group)
@@ -59,7 +99,7 @@ func encodeAffineGroups(_ source: Span<Float>, _ search: AffineSearch, into bloc
         if scale == 0 { continue }  // the codes of the search stay
         let minimum = dmin * Float(packed.minimum)
         for i in 32 * group..<32 * group + 32 {
-            codes[i] = UInt8(nearestInteger((source[i] + minimum) / scale, in: 0...search.largestCode))
+            codes[i] = UInt8(nearestInteger((source[i] + minimum) / scale, in: 0...largestCode))
         }
     }
     return codes

@@ -29,8 +29,14 @@ func largestElement(_ x: Span<Float>) -> (element: Float, magnitude: Float) {
 struct AffineSearch {
     var largestCode: Int32
     var firstOffset: Float
+    var stepSize: Float = 0.1
     var lastStep: Int
-    var usesAbsoluteError: Bool
+    var usesAbsoluteError: Bool = false
+
+    /// The search that goes with an importance matrix, finer than the one without.
+    static func weighted(largestCode: Int32) -> AffineSearch {
+        AffineSearch(largestCode: largestCode, firstOffset: -0.9, stepSize: 0.05, lastStep: 36)
+    }
 
     func fit(
         _ x: Span<Float>, weights: Span<Float>, codes: inout [UInt8]
@@ -59,7 +65,7 @@ struct AffineSearch {
         var smallestError = error(x, weights, best.span, scale: scale, offset: offset)
 
         for step in 0...lastStep {
-            inverse = (firstOffset + 0.1 * Float(step) + Float(largestCode)) / (largest - offset)
+            inverse = (firstOffset + stepSize * Float(step) + Float(largestCode)) / (largest - offset)
             var sumWL: Float = 0
             var sumWLL: Float = 0
             var sumWLX: Float = 0
@@ -104,8 +110,9 @@ struct AffineSearch {
 }
 
 /// x ≈ scale * (code - limit) with codes 0 ..< 2 * limit: nineteen scalings around the one that maps the largest element
-/// to -limit are tried, and the one with the largest (Σwxl)² / Σwl², w = x², wins. Returns the scale Σwxl / Σwl².
-func fitSymmetric(_ x: Span<Float>, limit: Int32, codes: inout [UInt8]) -> Float {
+/// to -limit are tried, and the one with the largest (Σwxl)² / Σwl² wins. Returns the scale Σwxl / Σwl². Without weights
+/// w = x².
+func fitSymmetric(_ x: Span<Float>, weights: Span<Float>? = nil, limit: Int32, codes: inout [UInt8]) -> Float {
     let (largest, magnitude) = largestElement(x)
     if magnitude < smallestGroupMagnitude {
         codes.append(contentsOf: repeatElement(0, count: x.count))
@@ -117,7 +124,7 @@ func fitSymmetric(_ x: Span<Float>, limit: Int32, codes: inout [UInt8]) -> Float
         var l2: Float = 0
         for i in x.indices {
             let l = Float(nearestInteger(inverse * x[i], in: -limit...limit - 1))
-            let w = x[i] * x[i]
+            let w = if let weights { weights[i] } else { x[i] * x[i] }
             lx += w * x[i] * l
             l2 += w * l * l
         }

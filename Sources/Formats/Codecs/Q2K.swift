@@ -6,7 +6,7 @@
 ///          82   dmin    f16       unit of the minimums
 ///
 ///     element = (d * scale) * code - dmin * minimum
-package enum Q2K: BlockEncoder {
+package enum Q2K: BlockEncoder, WeightedBlockEncoder {
     package static var type: GGMLType { .q2_K }
 
     package static func decodeBlock(_ block: Span<UInt8>, into target: inout MutableSpan<Float>) {
@@ -51,6 +51,37 @@ package enum Q2K: BlockEncoder {
             dmin = storeHalf(largestMinimum / 15, &block, at: 82)
         }
 
+        store(source, codes: &codes, d: d, dmin: dmin, into: &block)
+    }
+
+    package static func encodeBlock(
+        _ source: Span<Float>, importance: Span<Float>, rowMeanSquare: Float, into block: inout MutableSpan<UInt8>
+    ) {
+        let search = AffineSearch.weighted(largestCode: 3)
+        let meanSquare = sumOfSquares(source) / 256
+        var codes: [UInt8] = []
+        var scales = [Float](repeating: 0, count: 16)
+        var minimums = scales
+        var sums = scales
+        for group in 0..<16 {
+            let part = 16 * group..<16 * group + 16
+            let weights = elementWeights(source.extracting(part), importance.extracting(part), meanSquare: meanSquare)
+            sums[group] = weights.reduce(0, +)
+            (scales[group], minimums[group]) = search.fit(
+                source.extracting(part), weights: weights.span, codes: &codes)
+        }
+        let (d, levels) = fitUnsigned(scales.span, weights: sums.span, largestCode: 15)
+        let (dmin, minimumLevels) = fitUnsigned(minimums.span, weights: sums.span, largestCode: 15)
+        for group in 0..<16 { block[group] = levels[group] | minimumLevels[group] << 4 }
+        let stored = storeHalf(d, &block, at: 80)
+        let storedMinimum = storeHalf(dmin, &block, at: 82)
+        store(source, codes: &codes, d: stored, dmin: storedMinimum, into: &block)
+    }
+
+    /// Writes the codes for the scales and minimums that the block has.
+    private static func store(
+        _ source: Span<Float>, codes: inout [UInt8], d: Float, dmin: Float, into block: inout MutableSpan<UInt8>
+    ) {
         for group in 0..<16 {
             let scale = d * Float(block[group] & 15)
             if scale == 0 { continue }  // the codes of the search stay

@@ -7,7 +7,7 @@
 ///          108   d       f16       unit of the scales
 ///
 ///     element = (d * (scale - 32)) * (code - 4)
-package enum Q3K: BlockEncoder {
+package enum Q3K: BlockEncoder, WeightedBlockEncoder {
     package static var type: GGMLType { .q3_K }
 
     package static func decodeBlock(_ block: Span<UInt8>, into target: inout MutableSpan<Float>) {
@@ -40,13 +40,43 @@ package enum Q3K: BlockEncoder {
             let inverse = -32 / largest
             for group in 0..<16 {
                 let level = Int32(Int8(truncatingIfNeeded: nearestInteger(inverse * scales[group])))
-                let code = UInt8(max(-32, min(31, level)) + 32)
-                block[96 + group % 8] |= (code & 15) << (group < 8 ? 0 : 4)
-                block[104 + group % 4] |= (code >> 4) << UInt8(group / 4 * 2)
+                storeScale(UInt8(max(-32, min(31, level)) + 32), &block, group)
             }
             d = storeHalf(1 / inverse, &block, at: 108)
         }
 
+        store(source, codes: &codes, d: d, into: &block)
+    }
+
+    package static func encodeBlock(
+        _ source: Span<Float>, importance: Span<Float>, rowMeanSquare: Float, into block: inout MutableSpan<UInt8>
+    ) {
+        let meanSquare = 2 * sumOfSquares(source) / 256
+        var codes: [UInt8] = []
+        var scales = [Float](repeating: 0, count: 16)
+        var sums = scales
+        for group in 0..<16 {
+            let part = 16 * group..<16 * group + 16
+            let weights = elementWeights(source.extracting(part), importance.extracting(part), meanSquare: meanSquare)
+            sums[group] = weights.reduce(0, +)
+            scales[group] = fitSymmetric(source.extracting(part), weights: weights.span, limit: 4, codes: &codes)
+        }
+        var scaleCodes: [UInt8] = []
+        let d = storeHalf(fitSymmetric(scales.span, weights: sums.span, limit: 32, codes: &scaleCodes), &block, at: 108)
+        for group in 0..<16 { storeScale(scaleCodes[group], &block, group) }
+        store(source, codes: &codes, d: d, into: &block)
+    }
+
+    /// Adds the code of a group's scale to a block of zeros.
+    private static func storeScale(_ code: UInt8, _ block: inout MutableSpan<UInt8>, _ group: Int) {
+        block[96 + group % 8] |= (code & 15) << (group < 8 ? 0 : 4)
+        block[104 + group % 4] |= (code >> 4) << UInt8(group / 4 * 2)
+    }
+
+    /// Writes the codes for the scales that the block has.
+    private static func store(
+        _ source: Span<Float>, codes: inout [UInt8], d: Float, into block: inout MutableSpan<UInt8>
+    ) {
         for group in 0..<16 {
             let groupScale = d * Float(scale(block.span, group))
             if groupScale == 0 { continue }  // the codes of the search stay

@@ -5,7 +5,7 @@
 ///          4   qs   16 x u8   4-bit codes; byte l holds elements l (low nibble) and l + 16
 ///
 ///     element = d * code + m
-package enum Q4_1: BlockEncoder {
+package enum Q4_1: BlockEncoder, WeightedBlockEncoder {
     package static var type: GGMLType { .q4_1 }
 
     package static func decodeBlock(_ block: Span<UInt8>, into target: inout MutableSpan<Float>) {
@@ -27,5 +27,16 @@ package enum Q4_1: BlockEncoder {
             UInt8(truncatingIfNeeded: min(15, Int8(truncatingIfNeeded: truncated((x - minimum) * id + 0.5))))
         }
         for i in 0..<16 { block[4 + i] = code(source[i]) | code(source[i + 16]) << 4 }
+    }
+
+    package static func encodeBlock(
+        _ source: Span<Float>, importance: Span<Float>, rowMeanSquare: Float, into block: inout MutableSpan<UInt8>
+    ) {
+        let weights = elementWeights(source, importance, meanSquare: rowMeanSquare)
+        var codes: [UInt8] = []
+        let (scale, minimum) = AffineSearch.weighted(largestCode: 15).fit(source, weights: weights.span, codes: &codes)
+        _ = storeHalf(scale, &block, at: 0)
+        _ = storeHalf(-minimum, &block, at: 2)
+        for i in 0..<16 { block[4 + i] = codes[i] | codes[i + 16] << 4 }
     }
 }

@@ -7,7 +7,7 @@
 ///     element = d * (code - 16)
 ///
 /// The scale maps the element of the largest magnitude to code 0, that is to -16.
-package enum Q5_0: BlockEncoder {
+package enum Q5_0: BlockEncoder, WeightedBlockEncoder {
     package static var type: GGMLType { .q5_0 }
 
     package static func decodeBlock(_ block: Span<UInt8>, into target: inout MutableSpan<Float>) {
@@ -23,6 +23,15 @@ package enum Q5_0: BlockEncoder {
             let code = min(31, Int8(truncatingIfNeeded: truncated(source[i] * id + 16.5)))
             storeFiveBitCode(UInt8(truncatingIfNeeded: code), &block, i, fifthBits: 2)
         }
+    }
+
+    package static func encodeBlock(
+        _ source: Span<Float>, importance: Span<Float>, rowMeanSquare: Float, into block: inout MutableSpan<UInt8>
+    ) {
+        let weights = elementWeights(source, importance, meanSquare: rowMeanSquare)
+        var codes: [UInt8] = []
+        _ = storeHalf(fitSymmetric(source, weights: weights.span, limit: 16, codes: &codes), &block, at: 0)
+        for i in 0..<32 { storeFiveBitCode(codes[i], &block, i, fifthBits: 2) }
     }
 }
 

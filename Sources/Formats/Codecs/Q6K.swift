@@ -7,7 +7,7 @@
 ///          208   d       f16       unit of the scales
 ///
 ///     element = (d * scale) * (code - 32)
-package enum Q6K: BlockEncoder {
+package enum Q6K: BlockEncoder, WeightedBlockEncoder {
     package static var type: GGMLType { .q6_K }
 
     package static func decodeBlock(_ block: Span<UInt8>, into target: inout MutableSpan<Float>) {
@@ -21,10 +21,23 @@ package enum Q6K: BlockEncoder {
     }
 
     package static func encodeBlock(_ source: Span<Float>, into block: inout MutableSpan<UInt8>) {
+        encode(source, weights: nil, into: &block)
+    }
+
+    package static func encodeBlock(
+        _ source: Span<Float>, importance: Span<Float>, rowMeanSquare: Float, into block: inout MutableSpan<UInt8>
+    ) {
+        // The importance itself is the weight here.
+        encode(source, weights: importance, into: &block)
+    }
+
+    private static func encode(_ source: Span<Float>, weights: Span<Float>?, into block: inout MutableSpan<UInt8>) {
         var codes: [UInt8] = []
         var scales = [Float](repeating: 0, count: 16)
         for group in 0..<16 {
-            scales[group] = fitSymmetric(source.extracting(16 * group..<16 * group + 16), limit: 32, codes: &codes)
+            let part = 16 * group..<16 * group + 16
+            scales[group] = fitSymmetric(
+                source.extracting(part), weights: weights?.extracting(part), limit: 32, codes: &codes)
         }
         let (largest, magnitude) = largestElement(scales.span)
         if magnitude < smallestGroupMagnitude { return }  // all zeros, codes too

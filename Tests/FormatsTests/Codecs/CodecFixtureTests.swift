@@ -6,21 +6,27 @@ import Testing
     /// The generator here makes what the generator of the fixtures made.
     @Test func inputsAreTheSame() throws {
         let inputs = try #require(CodecFixtures.all["inputs"]?.object)
-        #expect(inputs.count == 33)
-        for family in inputs.keys where family != "weights" {
+        #expect(inputs.count == 32)
+        for family in inputs.keys {
             let elements = try #require(CodecInputs.elements(family), "family \(family)")
             // NaN keep their bits here: none of them was computed.
             let bytes = try Codec.encoded(elements, as: .plain(.f32), columnCount: CodecInputs.columnCount)
             #expect(CodecFixtures.hash(bytes) == inputs[family]?.string, "family \(family)")
         }
+        let importance = try #require(CodecFixtures.all["importance"]?.object)
+        #expect(importance.count == 6)
+        for kind in importance.keys {
+            let weights = try #require(CodecInputs.importance(kind), "importance \(kind)")
+            let bytes = try Codec.encoded(weights, as: .plain(.f32), columnCount: CodecInputs.columnCount)
+            #expect(CodecFixtures.hash(bytes) == importance[kind]?.string, "importance \(kind)")
+        }
     }
 
     @Test(arguments: CodecFixtures.types("encode")) func encodes(_ name: String) throws {
         let encoding = try #require(Encoding(name: name))
-        #expect(Codec.canEncode(encoding))
+        #expect(Codec.canEncode(encoding, hasImportance: true))
         for (family, verdict) in CodecFixtures.verdicts("encode", name) {
-            let elements = try #require(CodecInputs.elements(family))
-            let encoded = try Codec.encoded(elements, as: encoding, columnCount: CodecInputs.columnCount)
+            let encoded = try Codec.encoded(family: family, as: encoding)
             #expect(CodecFixtures.hash(encoded) == verdict.encoded, "\(family), encoded")
             let decoded = try Codec.decoded(encoded, as: encoding, count: CodecInputs.count)
             #expect(CodecFixtures.hash(decoded) == verdict.decoded, "\(family), decoded")

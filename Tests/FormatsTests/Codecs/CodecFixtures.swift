@@ -1,5 +1,6 @@
 import Crypto
 import Formats
+import Testing
 
 /// What the reference implementation made of the inputs, as hashes; see scripts/fixtures/make_codec_fixtures.py.
 enum CodecFixtures {
@@ -23,10 +24,10 @@ enum CodecFixtures {
     /// The types with verdicts of a kind, `encode` or `decode`, as the reference names them.
     static func types(_ kind: String) -> [String] { all[kind]?.object?.keys ?? [] }
 
-    /// The verdicts of a type, by family. Families with an importance matrix (`+weights`) are not among them.
+    /// The verdicts of a type, by family; those with an importance matrix are called `FAMILY+KIND`.
     static func verdicts(_ kind: String, _ type: String) -> [(family: String, verdict: Verdict)] {
         let families = all[kind]?[type]?.object ?? [:]
-        return families.keys.filter { !$0.hasSuffix("+weights") }.map { family in
+        return families.keys.map { family in
             let texts = families[family]?.array?.compactMap(\.string) ?? []
             precondition(texts.count == 3, "\(type) \(family): a verdict is three texts")
             return (family, Verdict(encoded: texts[0], decoded: texts[1], isInvalid: texts[2].contains("i")))
@@ -50,15 +51,25 @@ enum CodecFixtures {
 }
 
 extension Codec {
+    /// Encodes the inputs of a family of the fixtures, which may name a kind of importance after a plus sign.
+    static func encoded(family: String, as encoding: Encoding) throws -> [UInt8] {
+        let parts = family.split(separator: "+").map(String.init)
+        let elements = try #require(CodecInputs.elements(parts[0]))
+        let importance = try parts.dropFirst().first.map { try #require(CodecInputs.importance($0)) }
+        return try encoded(elements, as: encoding, columnCount: CodecInputs.columnCount, importance: importance)
+    }
+
     /// Encodes rows into an array.
-    static func encoded(_ elements: [Float], as encoding: Encoding, columnCount: Int) throws -> [UInt8] {
+    static func encoded(
+        _ elements: [Float], as encoding: Encoding, columnCount: Int, importance: [Float]? = nil
+    ) throws -> [UInt8] {
         let info = try TensorInfo(name: "", encoding: encoding, shape: [elements.count / columnCount, columnCount])
         // Not zeros: encoders must write every byte.
         var bytes = [UInt8](repeating: 0xaa, count: info.byteCount)
         var span = bytes.mutableSpan
         // Bytes have no invalid values.
         var raw = unsafe span.mutableBytes
-        try encode(elements.span, as: encoding, columnCount: columnCount, importance: nil, into: &raw)
+        try encode(elements.span, as: encoding, columnCount: columnCount, importance: importance?.span, into: &raw)
         return bytes
     }
 

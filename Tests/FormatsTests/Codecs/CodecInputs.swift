@@ -31,6 +31,25 @@ enum CodecInputs {
         (0..<byteCount).map { UInt8(truncatingIfNeeded: output(seed, $0 / 8) >> UInt64($0 % 8 * 8)) }
     }
 
+    /// One weight per column, of a kind by its name in the fixtures.
+    static func importance(_ kind: String) -> [Float]? {
+        let weight: (Int) -> Float = { uniform(30, $0) + 0.0625 }
+        let element: ((Int) -> Float)? =
+            switch kind {
+            case "weights": weight
+            case "powers": { column in
+                let x = output(33, column)
+                return Float(bitPattern: (127 - UInt32(truncatingIfNeeded: x >> 32) % 40) << 23 | UInt32(x & 0x7f_ffff))
+            }
+            case "zeros": { _ in 0 }
+            case "some-zeros": { $0 / 64 % 4 == 1 || output(33, $0) >> 63 == 1 ? 0 : weight($0) }
+            case "tiny": { weight($0) * 1e-30 }
+            case "huge": { weight($0) * 1e30 }
+            default: nil
+            }
+        return element.map { (0..<columnCount).map($0) }
+    }
+
     private static func element(_ family: String) -> ((Int) -> Float)? {
         switch family {
         case "normal": { normal(1, $0) * 0.02 }

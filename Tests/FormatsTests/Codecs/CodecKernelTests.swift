@@ -4,7 +4,7 @@ import Testing
 /// The C loops of the types with one scale against the definitions, bit for bit, with every instruction set.
 @Suite struct CodecKernelTests {
     static let types: [GGMLType] = [.q4_0, .q4_1, .q5_0, .q5_1, .q8_0]
-    private static let families = CodecFixtures.all["inputs"]?.object?.keys.filter { $0 != "weights" && $0 != "raw-bits" } ?? []
+    private static let families = CodecFixtures.all["inputs"]?.object?.keys.filter { $0 != "raw-bits" } ?? []
 
     /// Whole groups of sixteen blocks, and numbers of blocks that leave lanes empty.
     @Test(arguments: types, KernelLevel.allCases) func encodersAgree(_ type: GGMLType, _ level: KernelLevel) throws {
@@ -85,13 +85,41 @@ import Testing
         }
     }
 
+    /// With importance matrices: whole groups of sixteen blocks, blocks that leave lanes empty, rows that end within a group.
+    @Test(arguments: GGMLType.allCases.filter { weightedBlockEncoder($0)?.hasWeightedKernel == true }, KernelLevel.allCases)
+    func weightedEncodersAgree(_ type: GGMLType, _ level: KernelLevel) throws {
+        let codec = try #require(weightedBlockEncoder(type))
+        for family in Self.families {
+            let elements = try #require(CodecInputs.elements(family))
+            for (kind, columnCount, rowCount) in [("weights", 256, 19), ("powers", 768, 5), ("some-zeros", 1024, 1), ("zeros", 512, 0)] {
+                let importance = Array(try #require(CodecInputs.importance(kind)).prefix(columnCount))
+                let source = Array(elements.suffix(rowCount * columnCount))
+                var expected = [UInt8](repeating: 0, count: source.count / type.blockSize * type.typeSize)
+                var actual = [UInt8](repeating: 0xaa, count: expected.count)
+                var expectedSpan = expected.mutableSpan
+                var actualSpan = actual.mutableSpan
+                // Bytes have no invalid values.
+                var expectedBytes = unsafe expectedSpan.mutableBytes
+                var actualBytes = unsafe actualSpan.mutableBytes
+                codec.encodeScalar(source.span, importance: importance.span, into: &expectedBytes)
+                codec.encodeKernel(source.span, importance: importance.span, into: &actualBytes, level: level)
+                #expect(expected == actual, "\(family), \(kind)")
+            }
+        }
+    }
+
     /// What the caller should have refused gives some bytes, and no trap.
-    @Test(arguments: GGMLType.allCases.filter { blockEncoder($0) != nil })
+    @Test(arguments: GGMLType.allCases.filter { Codec.canEncode(.block($0), hasImportance: true) })
     func numbersThatAreNoneDoNotTrap(_ type: GGMLType) throws {
         let bad: [Float] = [.nan, .infinity, -.infinity, -.nan, .greatestFiniteMagnitude, 1]
         for kinds in 1...bad.count {
             let source = (0..<1024).map { bad[Int(CodecInputs.output(52, $0) % UInt64(kinds))] }
-            _ = try Codec.encoded(source, as: .block(type), columnCount: 256)
+            if blockEncoder(type) != nil { _ = try Codec.encoded(source, as: .block(type), columnCount: 256) }
+            let importance = Array(source.suffix(256))
+            _ = try Codec.encoded(source, as: .block(type), columnCount: 256, importance: importance)
+            let usual = [Float](repeating: 1, count: 256)
+            _ = try Codec.encoded(source, as: .block(type), columnCount: 256, importance: usual)
+            _ = try Codec.encoded(source.map { $0.isFinite ? $0 : 0.5 }, as: .block(type), columnCount: 256, importance: importance)
         }
     }
 }

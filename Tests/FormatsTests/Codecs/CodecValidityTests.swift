@@ -6,8 +6,7 @@ import Testing
     @Test(arguments: CodecFixtures.types("encode")) func encodedRowsAreValidOrNot(_ name: String) throws {
         let encoding = try #require(Encoding(name: name))
         for (family, verdict) in CodecFixtures.verdicts("encode", name) {
-            let elements = try #require(CodecInputs.elements(family))
-            let bytes = try Codec.encoded(elements, as: encoding, columnCount: CodecInputs.columnCount)
+            let bytes = try Codec.encoded(family: family, as: encoding)
             #expect((Codec.firstInvalidBlock(encoding, bytes) != nil) == verdict.isInvalid, "\(family)")
         }
     }

@@ -95,7 +95,15 @@ import Testing
         }
     }
 
-    @Test(arguments: [Encoding.plain(.i32), .plain(.f8e4m3), .block(.iq2_xs)])
+    @Test(arguments: [GGMLType.iq2_xxs, .iq2_xs, .iq1_s])
+    func theseNeedAnImportanceMatrix(_ type: GGMLType) throws {
+        #expect(!Codec.canEncode(.block(type)) && Codec.canEncode(.block(type), hasImportance: true))
+        #expect(throws: FormatError(.unsupported(what: "encoding \(type.name) without an importance matrix"))) {
+            try Codec.encoded([Float](repeating: 1, count: 256), as: .block(type), columnCount: 256)
+        }
+    }
+
+    @Test(arguments: [Encoding.plain(.i32), .plain(.f8e4m3)])
     func whatIsNotEncodedIsNamed(_ encoding: Encoding) throws {
         #expect(Codec.canDecode(encoding) && !Codec.canEncode(encoding))
         #expect(throws: FormatError(.unsupported(what: "encoding \(encoding.name)"))) {
