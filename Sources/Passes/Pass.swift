@@ -40,6 +40,14 @@ public final class PassContext: Sendable {
         return source
     }
 
+    /// Opens an importance matrix, which is an input like others.
+    func openImportanceMatrix(_ path: String) throws(FormatError) -> ImportanceMatrix {
+        let matrix = try ImportanceMatrix(path: path)
+        let byteCount = try MappedFile(path: path).byteCount
+        state.withLock { $0.inputs.append(SourceFile(path: path, byteCount: byteCount)) }
+        return matrix
+    }
+
     /// The remarks so far, in order.
     public var diagnostics: [Diagnostic] { state.withLock { $0.diagnostics } }
     var inputs: [SourceFile] { state.withLock { $0.inputs } }

@@ -92,3 +92,6 @@ struct ByteSize: ExpressibleByArgument {
 
     var defaultValueDescription: String { formatted(bytes: byteCount) }
 }
+
+/// The setting behind `--imatrix`, quoted so that any path is text.
+func sets(imatrix path: String?) -> [String] { path.map { ["imatrix=" + JSONValue.string($0).text()] } ?? [] }

@@ -20,6 +20,9 @@ struct ConvertCommand: ParsableCommand {
     @Option(help: ArgumentHelp("One type for the weights (f16, q8_0, q4_k_m, ...): a type, or a mixture of llama.cpp.", valueName: "type"))
     var type: String?
 
+    @Option(help: ArgumentHelp("An importance matrix to round with.", valueName: "file"))
+    var imatrix: String?
+
     @OptionGroup var out: OutputOptions
     @OptionGroup var work: WorkOptions
     @OptionGroup var model: ModelOptions
@@ -28,6 +31,7 @@ struct ConvertCommand: ParsableCommand {
         if let type, WeightType(name: type) == nil {
             throw ValidationError("--type '\(type)' is neither a type nor a mixture; see 'resq passes quantize'")
         }
+        if imatrix != nil, type == nil { throw ValidationError("--imatrix is of use with --type only") }
         if path.isEmpty { throw ValidationError("the output is empty") }
         if Output.format(ofPath: path) == nil {
             throw ValidationError("the ending of '\(path)' names no format that resq writes: .gguf, .gguf.zst, .safetensors, or a folder")
@@ -36,7 +40,7 @@ struct ConvertCommand: ParsableCommand {
 
     func run() throws {
         let format = Output.format(ofPath: path) ?? .huggingFace
-        let passes = try type.flatMap(WeightType.init(name:))?.passes(for: format) ?? []
+        let passes = try type.flatMap(WeightType.init(name:))?.passes(for: format, imatrix: imatrix) ?? []
         let library = try model.library()
         try naming(input) {
             let conversion = try Conversion(
@@ -63,7 +67,7 @@ enum WeightType {
     }
 
     /// The recipe steps that give weights this type: a cast of everything for plain types in safetensors, else `quantize`.
-    func passes(for format: ContainerFormat) throws -> [any Pass] {
+    func passes(for format: ContainerFormat, imatrix: String?) throws -> [any Pass] {
         let registry = PassRegistry.builtIn
         let name: String, rule: String
         switch self {
@@ -73,8 +77,10 @@ enum WeightType {
         let isPlain = Encoding(name: name).map { if case .plain = $0 { true } else { false } } ?? false
         let isSafetensors = format == .safetensors || format == .huggingFace
         let step = isPlain && isSafetensors
-            ? "{use: cast, with: {to: \(name)}}" : "{use: quantize, with: {rules: [{match: '*', type: \(rule)}]}}"
-        let recipe = try Recipe.parse("{recipe: 1, name: convert, passes: [\(step)]}", file: "--type")
+            ? "{use: cast, with: {to: \(name)}}"
+            : "{use: quantize, with: {rules: [{match: '*', type: \(rule)}], imatrix: '${imatrix}'}}"
+        let recipe = try Recipe.parse(
+            "{recipe: 1, name: convert, params: {imatrix: null}, passes: [\(step)]}", file: "--type", sets: sets(imatrix: imatrix))
         return try recipe.passes.map { try registry.pass(for: $0) }
     }
 }

@@ -64,7 +64,7 @@ struct Failure: Error {
         case .interrupted: 130
         case .cannotCreate, .outputExists, .outputIsInput, .workDirectoryBusy: cannotCreate
         case .readBackMismatch, .tooInaccurate: checkFailed
-        case .brokenPromise, .notFinite, .doesNotFit, .cannotApply, .overflows: badInput
+        case .brokenPromise, .notFinite, .doesNotFit, .needsImportance, .cannotApply, .overflows: badInput
         }
     }
 }

@@ -13,7 +13,10 @@ struct RecipeOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Set a parameter of the recipe, or anything in it by its dotted path. May be repeated.", valueName: "key=value"))
     var set: [String] = []
 
-    func load() throws -> Recipe { try Recipe.load(recipe, sets: set) }
+    @Option(help: ArgumentHelp("Round with this importance matrix: sets the recipe's parameter 'imatrix'.", valueName: "file"))
+    var imatrix: String?
+
+    func load() throws -> Recipe { try Recipe.load(recipe, sets: set + sets(imatrix: imatrix)) }
 }
 
 extension Recipe {

@@ -29,6 +29,7 @@ struct GGUFExport {
             throw graph.modelProblem ?? ModelError(.missingKey(key: "config.json"))
         }
         describeTypes(graph.mixture)
+        for (key, value) in graph.importance?.entries ?? [] { metadata[key] = value }
         for (key, value) in provenance?.entries ?? [] { metadata[key] = .string(value) }
     }
 

@@ -1,13 +1,16 @@
 import Formats
 import Models
 
-/// A named assignment of types to the tensors of a model, as llama.cpp's quantizer makes it without an importance
-/// matrix: a base type, more bits for the tensors that suffer most, and a smaller block where a row does not divide.
+/// A named assignment of types to the tensors of a model, as llama.cpp's quantizer makes it: a base type, more bits for
+/// the tensors that suffer most, and a smaller block where a row does not divide.
 public enum Mixture: String, Sendable, CaseIterable {
     case f32, f16, bf16
     case q4_0, q4_1, q5_0, q5_1, q8_0
-    case q2_k, q3_k_s, q3_k_m, q3_k_l, q4_k_s, q4_k_m, q5_k_s, q5_k_m, q6_k
+    case q2_k, q2_k_s, q3_k_s, q3_k_m, q3_k_l, q4_k_s, q4_k_m, q5_k_s, q5_k_m, q6_k
     case iq4_nl, iq4_xs
+    case iq3_xxs, iq3_xs, iq3_s, iq3_m
+    case iq2_xxs, iq2_xs, iq2_s, iq2_m
+    case iq1_s, iq1_m
     case tq1_0, tq2_0
     case mxfp4_moe
 
@@ -34,6 +37,7 @@ public enum Mixture: String, Sendable, CaseIterable {
         case .q5_1: (.q5_1, .q5_1)
         case .q8_0: (.q8_0, .q8_0)
         case .q2_k: (.q2_K, .q2_K)
+        case .q2_k_s: (.q2_K, .q2_K_S)
         case .q3_k_s: (.q3_K, .q3_K_S)
         case .q3_k_m: (.q3_K, .q3_K_M)
         case .q3_k_l: (.q3_K, .q3_K_L)
@@ -44,6 +48,16 @@ public enum Mixture: String, Sendable, CaseIterable {
         case .q6_k: (.q6_K, .q6_K)
         case .iq4_nl: (.iq4_nl, .iq4_NL)
         case .iq4_xs: (.iq4_xs, .iq4_XS)
+        case .iq3_xxs: (.iq3_xxs, .iq3_XXS)
+        case .iq3_xs: (.iq3_s, .iq3_XS)
+        case .iq3_s: (.iq3_s, .iq3_S)
+        case .iq3_m: (.iq3_s, .iq3_M)
+        case .iq2_xxs: (.iq2_xxs, .iq2_XXS)
+        case .iq2_xs: (.iq2_xs, .iq2_XS)
+        case .iq2_s: (.iq2_xs, .iq2_S)
+        case .iq2_m: (.iq2_s, .iq2_M)
+        case .iq1_s: (.iq1_s, .iq1_S)
+        case .iq1_m: (.iq1_m, .iq1_M)
         case .tq1_0: (.tq1_0, .tq1_0)
         case .tq2_0: (.tq2_0, .tq2_0)
         case .mxfp4_moe: (.mxfp4, .mxfp4)
@@ -53,12 +67,16 @@ public enum Mixture: String, Sendable, CaseIterable {
 
 extension Mixture {
     /// Whether the choice depends on the model's layers and heads, and not on names and shapes alone.
-    var looksAtLayers: Bool {
+    func looksAtLayers(hasImportance: Bool) -> Bool {
         switch self {
-        case .f32, .f16, .bf16, .q4_0, .q4_1, .q5_0, .q5_1, .q8_0, .q6_k, .tq1_0, .tq2_0: false
+        case .q4_0, .q5_0: hasImportance
+        case .f32, .f16, .bf16, .q4_1, .q5_1, .q8_0, .q6_k, .tq1_0, .tq2_0: false
         default: true
         }
     }
+
+    /// Whether the types are so small that the choice has rules of its own.
+    var isTiny: Bool { [.iq2_xxs, .iq2_xs, .iq2_s, .iq2_m, .iq1_s, .iq1_m].contains(self) }
 }
 
 /// What a mixture looks at in a model.
@@ -93,14 +111,17 @@ extension Mixture {
     ///
     /// - Parameters:
     ///   - tensors: GGUF names and shapes, outermost dimension first, in any order.
+    ///   - hasImportance: whether there is an importance matrix, for any tensor.
     /// - Returns: by GGUF name; tensors that keep their encoding (norms, routers, vectors) are not in it.
-    func choices(for tensors: [(name: String, shape: [Int])], in model: MixtureModel) -> [String: MixtureChoice] {
+    func choices(
+        for tensors: [(name: String, shape: [Int])], in model: MixtureModel, hasImportance: Bool = false
+    ) -> [String: MixtureChoice] {
         let ordered = tensors.sorted { a, b in
-            let (layerA, layerB) = (layer(of: a.name) ?? -1, layer(of: b.name) ?? -1)
+            let (layerA, layerB) = (layerInName(a.name) ?? -1, layerInName(b.name) ?? -1)
             return layerA == layerB ? Array(a.name.utf8).lexicographicallyPrecedes(Array(b.name.utf8)) : layerA < layerB
         }
         var walk = MixtureWalk(
-            mixture: self, model: model,
+            mixture: self, model: model, hasImportance: hasImportance,
             valueCount: tensors.count { MixtureCategory($0.name).isValueLike },
             isTied: !tensors.contains { MixtureCategory($0.name) == .output })
         var choices: [String: MixtureChoice] = [:]
@@ -145,119 +166,4 @@ func isQuantizable(name: String, shape: [Int]) -> Bool {
         "mm.a.code_embd",
     ]
     return name != "position_embd.weight" && name != "token_types.weight" && !kept.contains { name.contains($0) }
-}
-
-/// The layer in a GGUF tensor name, `blk.N.…`.
-private func layer(of name: String) -> Int? {
-    guard name.hasPrefix("blk.") else { return nil }
-    return Int(name.dropFirst(4).prefix { $0 != "." })
-}
-
-/// Broad kinds of tensors, by GGUF name; the first that matches.
-enum MixtureCategory {
-    case output, tokenEmbedding, attentionQKV, attentionKVB, attentionV, attentionK, attentionQ, attentionOutput
-    case ffnUp, ffnGate, ffnDown, other
-
-    init(_ name: String) {
-        let rules: [(String, MixtureCategory)] = [
-            ("attn_qkv.weight", .attentionQKV), ("attn_kv_b.weight", .attentionKVB), ("attn_v.weight", .attentionV),
-            ("attn_k.weight", .attentionK), ("attn_q.weight", .attentionQ), ("attn_output.weight", .attentionOutput),
-            ("ffn_up", .ffnUp), ("ffn_gate", .ffnGate), ("ffn_down", .ffnDown),
-        ]
-        if name == "output.weight" {
-            self = .output
-        } else if name == "token_embd.weight" || name == "per_layer_token_embd.weight" {
-            self = .tokenEmbedding
-        } else {
-            self = rules.first { name.contains($0.0) }?.1 ?? .other
-        }
-    }
-
-    /// Fused tensors that hold the values count as values.
-    var isValueLike: Bool { self == .attentionV || self == .attentionQKV || self == .attentionKVB }
-}
-
-/// The walk over a model's tensors in file order; some choices depend on how many of a kind came before.
-private struct MixtureWalk {
-    let mixture: Mixture
-    let model: MixtureModel
-    let valueCount: Int
-    let isTied: Bool
-    var valuesSeen = 0
-    var downsSeen = 0
-
-    init(mixture: Mixture, model: MixtureModel, valueCount: Int, isTied: Bool) {
-        self.mixture = mixture
-        self.model = model
-        self.valueCount = valueCount
-        self.isTied = isTied
-    }
-
-    mutating func type(of name: String, shape: [Int]) -> GGMLType {
-        let category = MixtureCategory(name)
-        switch category {
-        case _ where category == .output || isTied && category == .tokenEmbedding:
-            if mixture == .mxfp4_moe || (shape.last ?? 1) % mixture.baseType.blockSize != 0 { return .q8_0 }
-            return mixture.baseType == .q8_0 ? .q8_0 : .q6_K
-        case _ where mixture == .mxfp4_moe: return shape.count > 2 && shape[shape.count - 3] > 1 ? .mxfp4 : .q8_0
-        case .tokenEmbedding: return mixture == .tq1_0 || mixture == .tq2_0 ? .q4_K : mixture.baseType
-        case _ where category.isValueLike:
-            defer { valuesSeen += 1 }
-            return valueType
-        case .attentionK: return model.expertCount == 8 ? .q8_0 : mixture.baseType
-        case .ffnDown:
-            defer { downsSeen += 1 }
-            // With experts, several tensors share a layer and the name says which.
-            return downType(layer: model.expertCount > 1 ? layer(of: name) ?? 0 : downsSeen)
-        case .attentionOutput: return attentionOutputType
-        default: return mixture.baseType
-        }
-    }
-
-    private var valueType: GGMLType {
-        if model.expertCount == 8 { return .q8_0 }
-        var type = mixture.baseType
-        switch mixture {
-        case .q2_k: type = model.groupSize >= 4 ? .q4_K : .q3_K
-        case .q3_k_m: type = valuesSeen < 2 ? .q5_K : .q4_K
-        case .q3_k_l: type = .q5_K
-        case .iq4_nl, .iq4_xs: if model.groupSize >= 4 { type = .q5_K }
-        case .q4_k_m, .q5_k_m: if deservesMoreBits(valuesSeen, of: valueCount) { type = .q6_K }
-        case .q4_k_s: if valuesSeen < 4 { type = .q5_K }
-        default: break
-        }
-        return model.is70B && (type == .q3_K || type == .q4_K) ? .q5_K : type
-    }
-
-    private func downType(layer: Int) -> GGMLType {
-        let count = model.layerCount
-        switch mixture {
-        case .q2_k: return .q3_K
-        case .q3_k_m: return layer < count / 16 ? .q5_K : .q4_K
-        case .q3_k_l: return .q5_K
-        case .q4_k_m, .q5_k_m: return deservesMoreBits(layer, of: count) ? .q6_K : mixture.baseType
-        case .iq4_nl, .iq4_xs, .q4_k_s: return layer < count / 8 ? .q5_K : mixture.baseType
-        default: return mixture.baseType
-        }
-    }
-
-    private var attentionOutputType: GGMLType {
-        if model.expertCount == 8 {
-            switch mixture {
-            case .q2_k, .q3_k_s, .q3_k_m, .q4_k_s, .q4_k_m, .iq4_nl, .iq4_xs: return .q5_K
-            default: return mixture.baseType
-            }
-        }
-        switch mixture {
-        case .q2_k: return .q3_K
-        case .q3_k_m: return .q4_K
-        case .q3_k_l: return .q5_K
-        default: return mixture.baseType
-        }
-    }
-}
-
-/// The first and last eighth of the layers, and every third between.
-private func deservesMoreBits(_ layer: Int, of count: Int) -> Bool {
-    layer < count / 8 || layer >= 7 * count / 8 || (layer - count / 8) % 3 == 2
 }

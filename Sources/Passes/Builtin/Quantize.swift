@@ -1,34 +1,43 @@
 import Formats
 import Models
 
-/// `quantize`: gives weights the types that rules choose, rounding to nearest as each type's reference does.
+/// `quantize`: gives weights the types that rules choose, rounding as each type's reference does.
 struct Quantize: Pass {
     static let declaration = PassDeclaration(
         identifier: "quantize",
         summary: "Stores weights in the types that rules choose.",
         contract: """
-            Rounds every chosen weight as the type's reference implementation does without an importance matrix. Vectors, \
-            norms, routers and the other tensors that runtimes want whole are left alone whatever the rules say. A type \
-            that does not fit a row is handled as on-fallback says.
+            Rounds every chosen weight as the type's reference implementation does, with an importance matrix or without \
+            one. Vectors, norms, routers and the other tensors that runtimes want whole are left alone whatever the rules \
+            say. A type that does not fit a row is handled as on-fallback says. IQ3_XXS and smaller types (and Q2_K in the \
+            mixture q2_k_s) stop the run where there is no importance; with an importance matrix some mixtures choose \
+            other types. A matrix whose numbers do not fit the model's columns is of another model, and refused.
             """,
         options: [
             OptionDeclaration(
                 "rules", .rules(mixtures: Mixture.allCases.map(\.rawValue), extra: []), default: .required,
-                summary: "Which tensors get which type; the last rule that matches decides.")
+                summary: "Which tensors get which type; the last rule that matches decides."),
+            OptionDeclaration(
+                "imatrix", .path, default: .absent,
+                summary: "An importance matrix, as llama-imatrix or 'calibrate --imatrix' writes it."),
         ])
 
     private let rules: [Rule]
+    private let matrixPath: String?
 
     init(options: PassOptions) throws(RecipeError) {
         rules = options.rules("rules")
+        matrixPath = options.has("imatrix") ? options.text("imatrix") : nil
     }
 
     func rewrite(_ graph: inout TensorGraph, in context: PassContext) throws {
         let decisions = try rules.decisions(for: graph.facts)
-        var mixtures = MixtureChoices(graph)
+        var importance = try matrixPath.map { try QuantizeImportance(path: $0, context: context) }
+        var mixtures = MixtureChoices(graph, hasImportance: importance != nil)
         var fallbacks: [String] = []
         var requantized = 0
         var decision = decisions.makeIterator()
+        let graphBefore = graph
         try graph.mapTensors { tensor in
             guard let place = decision.next() ?? nil else { return [tensor] }
             let rule = rules[place]
@@ -44,7 +53,21 @@ struct Quantize: Pass {
             }
             if case .block = tensor.info.encoding, Encoding(choice.type) != tensor.info.encoding { requantized += 1 }
             let note = "quantize, rule \(place + 1): \(rule.type.name)" + (choice.wanted == nil ? "" : ", fallback")
-            return [try tensor.encoded(as: Encoding(choice.type)).noting(note)]
+            guard Encoding(choice.type) != tensor.info.encoding else { return [tensor.noting(note)] }
+            let stored = graphBefore.ggufPlace(of: tensor.info)
+            var columns: TensorImportance?
+            if weightedTypes.contains(choice.type) {
+                columns = try importance?.importance(
+                    of: tensor.info, name: stored.name, expert: stored.expert, expertCount: stored.expertCount)
+            }
+            if columns == nil, needsImportance(choice.type, name: stored.name, mixture: rule.type.mixture) {
+                throw PipelineError.needsImportance(tensor: tensor.info.name, type: choice.type.name, matrix: matrixPath)
+            }
+            return [try tensor.encoded(as: Encoding(choice.type), importance: columns).noting(note)]
+        }
+        if let importance {
+            importance.report(to: context)
+            graph.importance = importance.record
         }
         if let mixture = mixtures.only { graph.mixture = mixture }
         if requantized > 0 {
@@ -57,7 +80,12 @@ struct Quantize: Pass {
     }
 }
 
+/// The types whose rounding minds importance.
+private let weightedTypes = Set(GGMLType.allCases.filter { weightedBlockEncoder($0) != nil })
+
 extension TargetType {
+    fileprivate var mixture: String? { if case .mixture(let name) = self { name } else { nil } }
+
     fileprivate var name: String {
         switch self {
         case .keep: "keep"
@@ -70,9 +98,13 @@ extension TargetType {
 /// The choices of the mixtures that rules name, computed once for the whole model when first asked for.
 private struct MixtureChoices {
     private let graph: TensorGraph
+    private let hasImportance: Bool
     private var choices: [Mixture: [String: MixtureChoice]] = [:]
 
-    init(_ graph: TensorGraph) { self.graph = graph }
+    init(_ graph: TensorGraph, hasImportance: Bool) {
+        self.graph = graph
+        self.hasImportance = hasImportance
+    }
 
     /// The one mixture that was used, if there was just one.
     var only: Mixture? { choices.count == 1 ? choices.keys.first : nil }
@@ -97,12 +129,12 @@ private struct MixtureChoices {
 
     private mutating func all(_ mixture: Mixture) throws -> [String: MixtureChoice] {
         if let known = choices[mixture] { return known }
-        guard let model = graph.mixtureModel ?? (mixture.looksAtLayers ? nil : MixtureModel.unknown) else {
+        guard let model = graph.mixtureModel ?? (mixture.looksAtLayers(hasImportance: hasImportance) ? nil : MixtureModel.unknown) else {
             if let problem = graph.modelProblem { throw problem }
             throw PipelineError.cannotApply(
                 pass: "quantize", why: "the mixture \(mixture.rawValue) needs a model with a configuration; use rules with types")
         }
-        let made = mixture.choices(for: graph.ggufShapes, in: model)
+        let made = mixture.choices(for: graph.ggufShapes, in: model, hasImportance: hasImportance)
         choices[mixture] = made
         return made
     }
@@ -111,6 +143,13 @@ private struct MixtureChoices {
 extension TensorGraph {
     /// The name a tensor has, or would have, in GGUF.
     func ggufName(of info: TensorInfo) -> String { model?.match(name: info.name)?.ggufName ?? info.name }
+
+    /// The same, and which of the experts that GGUF stacks under that name the tensor is.
+    fileprivate func ggufPlace(of info: TensorInfo) -> (name: String, expert: Int?, expertCount: Int) {
+        guard let model, let match = model.match(name: info.name) else { return (info.name, nil, 1) }
+        let isStacked = match.rule.stacksExperts && match.expert != nil
+        return (match.ggufName, isStacked ? match.expert : nil, isStacked ? model.hyperparameters.experts : 1)
+    }
 
     /// Whether a tensor of a model without roles looks like a weight all the same: a matrix called `…weight`.
     fileprivate func isNameless(_ info: TensorInfo) -> Bool {

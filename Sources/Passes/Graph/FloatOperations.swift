@@ -3,15 +3,18 @@ import Formats
 /// An operation whose output row `i` depends on row `i` of one input alone, so that rows can be reordered before it.
 protocol RowwiseOperation: TensorOperation {
     var input: LazyTensor { get set }
+    /// What rounding to block types minds, if anything.
+    var importance: TensorImportance? { get }
     /// Changes decoded rows in place. `rows` are their numbers, `values` holds `[rows, columns]`.
     func change(_ rows: Range<Int>, _ values: inout MutableSpan<Float>) throws
 }
 
 extension RowwiseOperation {
     var inputs: [LazyTensor] { [input] }
+    var importance: TensorImportance? { nil }
 
     func rows(_ range: Range<Int>, of info: TensorInfo) throws -> TensorBytes {
-        try encodedRows(range, of: info) { rows, values throws in
+        try encodedRows(range, of: info, importance: importance) { rows, values throws in
             try decodeRows(rows, of: input, into: &values)
             try change(rows, &values)
         }
@@ -21,8 +24,9 @@ extension RowwiseOperation {
 /// Elements read as `Float` and stored in another encoding, rounding as that encoding's reference does.
 struct Reencode: RowwiseOperation {
     var input: LazyTensor
+    var importance: TensorImportance?
 
-    var summary: String { "encode" }
+    var summary: String { importance.map { "encode with importance \($0.digest)" } ?? "encode" }
 
     func change(_ rows: Range<Int>, _ values: inout MutableSpan<Float>) {}
 }
@@ -43,16 +47,19 @@ struct AddConstant: RowwiseOperation {
 
 extension LazyTensor {
     /// The tensor in another encoding. Re-encoding into its own encoding is the tensor itself.
-    public func encoded(as encoding: Encoding) throws -> LazyTensor {
+    public func encoded(as encoding: Encoding) throws -> LazyTensor { try encoded(as: encoding, importance: nil) }
+
+    /// The tensor in another encoding, rounded with an eye to the importance of its columns.
+    func encoded(as encoding: Encoding, importance: TensorImportance?) throws -> LazyTensor {
         guard encoding != info.encoding else { return self }
         guard Codec.canDecode(info.encoding) else {
             throw FormatError(.unsupported(what: "decoding \(info.encoding.name)"), tensor: info.name)
         }
-        guard Codec.canEncode(encoding) else {
+        guard Codec.canEncode(encoding, hasImportance: importance != nil) else {
             throw FormatError(.unsupported(what: "encoding \(encoding.name)"), tensor: info.name)
         }
         let target = try TensorInfo(name: info.name, encoding: encoding, shape: info.shape)
-        return LazyTensor(info: target, operation: Reencode(input: self), history: history)
+        return LazyTensor(info: target, operation: Reencode(input: self, importance: importance), history: history)
     }
 
     /// A constant added to every element, stored as F32; adding its negative gives back the tensor that was added to.
@@ -73,7 +80,8 @@ let scratchElementCount = 1 << 16
 /// Computes rows as `Float`, a cache-sized run at a time, and stores them in `info`'s encoding.
 /// - Parameter compute: fills the floats of the given rows.
 func encodedRows(
-    _ range: Range<Int>, of info: TensorInfo, compute: (Range<Int>, inout MutableSpan<Float>) throws -> Void
+    _ range: Range<Int>, of info: TensorInfo, importance: TensorImportance? = nil,
+    compute: (Range<Int>, inout MutableSpan<Float>) throws -> Void
 ) throws -> TensorBytes {
     guard let rowByteCount = info.rowByteCount else {
         throw FormatError(.unsupported(what: "encoding \(info.encoding.name)"), tensor: info.name)
@@ -84,7 +92,8 @@ func encodedRows(
     let storage = try ArrayStorage(byteCount: range.count * rowByteCount) { (target) throws in
         var row = range.lowerBound
         while row < range.upperBound {
-            let rows = row..<min(range.upperBound, row + rowsAtOnce)
+            var rows = row..<min(range.upperBound, row + rowsAtOnce)
+            if let importance { rows = importance.matrixRows(rows) }
             let elementCount = rows.count * columnCount
             var all = floats.mutableSpan
             var part = all.part(0..<elementCount)
@@ -98,7 +107,12 @@ func encodedRows(
             }
             let bytes = (rows.lowerBound - range.lowerBound) * rowByteCount..<(rows.upperBound - range.lowerBound) * rowByteCount
             var slot = target.part(bytes)
-            try Codec.encode(part.span, as: info.encoding, columnCount: columnCount, importance: nil, into: &slot)
+            if let importance {
+                let weights = importance.columns.span.extracting(importance.columns(ofRow: row))
+                try Codec.encode(part.span, as: info.encoding, columnCount: columnCount, importance: weights, into: &slot)
+            } else {
+                try Codec.encode(part.span, as: info.encoding, columnCount: columnCount, importance: nil, into: &slot)
+            }
             row = rows.upperBound
         }
     }

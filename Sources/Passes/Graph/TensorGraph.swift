@@ -16,6 +16,8 @@ public struct TensorGraph: Sendable {
     public var modelProblem: ModelError?
     /// The mixture that chose the types, when one did.
     public var mixture: Mixture?
+    /// The importance matrix that weights were rounded with, when there was one.
+    public var importance: ImportanceRecord?
     /// The model's name: that of its file or folder.
     public var name = "model"
     /// Where the model was read from: the folder, ending in `/`, of a model directory, else the file.

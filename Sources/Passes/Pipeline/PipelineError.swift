@@ -10,6 +10,8 @@ public enum PipelineError: Error, Sendable, Equatable {
     case overflows(tensor: String, index: Int, type: String)
     /// A type does not fit a tensor's shape and the recipe does not allow another; `rule` is the rule that chose it.
     case doesNotFit(tensor: String, type: String, shape: [Int], fallback: String?, rule: RecipeLocation)
+    /// A type is of no use without an importance matrix, and there is none, or `matrix` says nothing of the tensor.
+    case needsImportance(tensor: String, type: String, matrix: String?)
     /// A pass cannot treat this model, and why.
     case cannotApply(pass: String, why: String)
     /// The output path is one of the inputs.
@@ -38,6 +40,9 @@ extension PipelineError: CustomStringConvertible {
         case .doesNotFit(let tensor, let type, let shape, let fallback, let rule):
             "\(rule): tensor '\(tensor)': \(type) does not fit shape \(shape)"
                 + (fallback.map { " (\($0) would; say 'on-fallback: warn' to take it)" } ?? "")
+        case .needsImportance(let tensor, let type, let matrix):
+            "tensor '\(tensor)': \(type) needs an importance matrix"
+                + (matrix.map { ", and \($0) says nothing of this tensor" } ?? "; give one with 'imatrix'")
         case .cannotApply(let pass, let why): "pass '\(pass)': \(why)"
         case .outputIsInput(let path): "\(path): is an input of this run and is never written over"
         case .outputExists(let path): "\(path): exists and is not empty; --force replaces it"
