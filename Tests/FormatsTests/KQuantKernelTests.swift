@@ -5,7 +5,7 @@ import TestSupport
 
 /// The C loops against the definitions, bit for bit, with every instruction set that this processor has.
 @Suite struct KQuantKernelTests {
-    static let types = KQuantTests.types
+    static let types: [GGMLType] = [.q2_K, .q3_K, .q4_K, .q5_K, .q6_K, .iq4_nl, .iq4_xs]
 
     /// 37 blocks of 256: two full vectors of sixteen and a tail, so missing lanes are seen too.
     private static let count = 37 * 256

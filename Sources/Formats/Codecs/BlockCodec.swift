@@ -46,7 +46,14 @@ extension BlockEncoder {
     /// Encodes whole rows of `columnCount` elements.
     package static func encode(_ source: Span<Float>, columnCount: Int, into target: inout MutableRawSpan) {
         precondition(columnCount % type.blockSize == 0, "a row is whole blocks")
-        if hasKernels { encodeKernel(source, into: &target) } else { encodeScalar(source, into: &target) }
+        if hasKernels {
+            encodeKernel(source, into: &target)
+        } else if let weighted = Self.self as? any WeightedBlockEncoder.Type, weighted.hasWeightedKernel {
+            // The types with a codebook have one loop for both cases.
+            weighted.encodeKernel(source, columnCount: columnCount, importance: nil, into: &target)
+        } else {
+            encodeScalar(source, into: &target)
+        }
     }
 
     /// Encodes whole blocks, one at a time.

@@ -7,6 +7,8 @@ final class Codebook: Sendable {
     /// Elements of a vector, and bits of each.
     let dimension: Int, bitWidth: Int
     let levelCount: Int
+    /// The packed vectors.
+    let vectors: [UInt16]
     /// Of each packed vector: its place in the codebook; or -1 - k, where `candidates[k]` is the number of its candidates
     /// and those, packed, follow. They are padded to a multiple of sixteen with copies of the first.
     let places: [Int32]
@@ -23,6 +25,7 @@ final class Codebook: Sendable {
 
     /// - Parameter distanceCount: how many different distances count as near.
     private init(_ vectors: [UInt16], dimension: Int, distanceCount: Int) {
+        self.vectors = vectors
         self.dimension = dimension
         let (bitWidth, levelCount) = dimension == 8 ? (2, 3) : (3, 8)
         (self.bitWidth, self.levelCount) = (bitWidth, levelCount)

@@ -15,7 +15,7 @@ extension WeightedBlockEncoder {
     package static func encode(_ source: Span<Float>, importance: Span<Float>, into target: inout MutableRawSpan) {
         precondition(importance.count % type.blockSize == 0, "a row is whole blocks")
         if hasWeightedKernel {
-            encodeKernel(source, importance: importance, into: &target)
+            encodeKernel(source, columnCount: importance.count, importance: importance, into: &target)
         } else {
             encodeScalar(source, importance: importance, into: &target)
         }

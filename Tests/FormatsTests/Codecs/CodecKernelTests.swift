@@ -102,9 +102,29 @@ import Testing
                 var expectedBytes = unsafe expectedSpan.mutableBytes
                 var actualBytes = unsafe actualSpan.mutableBytes
                 codec.encodeScalar(source.span, importance: importance.span, into: &expectedBytes)
-                codec.encodeKernel(source.span, importance: importance.span, into: &actualBytes, level: level)
+                codec.encodeKernel(
+                    source.span, columnCount: columnCount, importance: importance.span, into: &actualBytes, level: level)
                 #expect(expected == actual, "\(family), \(kind)")
             }
+        }
+    }
+
+    /// The types with a codebook, without importance.
+    @Test(arguments: [GGMLType.iq2_s, .iq3_xxs, .iq3_s, .iq1_m], KernelLevel.allCases)
+    func codebookEncodersAgree(_ type: GGMLType, _ level: KernelLevel) throws {
+        let (codec, weighted) = (try #require(blockEncoder(type)), try #require(weightedBlockEncoder(type)))
+        for family in Self.families {
+            let source = Array(try #require(CodecInputs.elements(family)).suffix(19 * 256))
+            var expected = [UInt8](repeating: 0, count: 19 * type.typeSize)
+            var actual = [UInt8](repeating: 0xaa, count: expected.count)
+            var expectedSpan = expected.mutableSpan
+            var actualSpan = actual.mutableSpan
+            // Bytes have no invalid values.
+            var expectedBytes = unsafe expectedSpan.mutableBytes
+            var actualBytes = unsafe actualSpan.mutableBytes
+            codec.encodeScalar(source.span, into: &expectedBytes)
+            weighted.encodeKernel(source.span, columnCount: 256, importance: nil, into: &actualBytes, level: level)
+            #expect(expected == actual, "\(family)")
         }
     }
 
