@@ -76,11 +76,11 @@ enum WeightType {
         }
         let isPlain = Encoding(name: name).map { if case .plain = $0 { true } else { false } } ?? false
         let isSafetensors = format == .safetensors || format == .huggingFace
-        let step = isPlain && isSafetensors
-            ? "{use: cast, with: {to: \(name)}}"
-            : "{use: quantize, with: {rules: [{match: '*', type: \(rule)}], imatrix: '${imatrix}'}}"
-        let recipe = try Recipe.parse(
-            "{recipe: 1, name: convert, params: {imatrix: null}, passes: [\(step)]}", file: "--type", sets: sets(imatrix: imatrix))
+        let text = isPlain && isSafetensors
+            ? "{recipe: 1, name: convert, passes: [{use: cast, with: {to: \(name)}}]}"
+            : "{recipe: 1, name: convert, params: {imatrix: null}, passes: [{use: quantize, with: "
+                + "{rules: [{match: '*', type: \(rule)}], imatrix: '${imatrix}'}}]}"
+        let recipe = try Recipe.parse(text, file: "--type", sets: sets(imatrix: imatrix))
         return try recipe.passes.map { try registry.pass(for: $0) }
     }
 }

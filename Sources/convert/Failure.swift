@@ -80,7 +80,7 @@ extension PipelineError {
         switch self {
         case .outputIsInput, .outputExists, .readBackMismatch, .cannotCreate, .interrupted, .workDirectoryBusy: true
         case .doesNotFit: true  // the recipe's
-        case .brokenPromise, .notFinite, .overflows, .cannotApply, .tooInaccurate: false
+        case .brokenPromise, .notFinite, .overflows, .needsImportance, .cannotApply, .tooInaccurate: false
         }
     }
 }

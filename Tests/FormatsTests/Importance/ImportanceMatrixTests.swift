@@ -1,4 +1,5 @@
 import Formats
+import TestSupport
 import Testing
 
 /// Files of llama.cpp's tool (see scripts/fixtures/make-importance), and files that are wrong.
