@@ -33,13 +33,12 @@ extension Codec {
 
     private static func firstInvalidElement(_ dtype: DType, _ source: RawSpan) -> Int? {
         guard dtype.isFloatingPoint else { return nil }
-        if dtype == .f64 {
-            // Not by way of Float: large numbers are valid.
-            for i in 0..<source.byteCount / 8 {
-                let exponent: UInt64 = 0x7ff0_0000_0000_0000
-                if source.littleEndian(UInt64.self, at: i * 8) & exponent == exponent { return i }
-            }
-            return nil
+        switch dtype {
+        case .f64: return firstNonFinite(source, bitWidth: 64, exponent: 0x7ff0_0000_0000_0000)
+        case .f32: return firstNonFinite(source, bitWidth: 32, exponent: 0x7f80_0000)
+        case .f16: return firstNonFinite(source, bitWidth: 16, exponent: 0x7c00)
+        case .bf16: return firstNonFinite(source, bitWidth: 16, exponent: 0x7f80)
+        default: break
         }
         // A run of 4096 elements is whole bytes whatever the width.
         let run = 4096
@@ -56,8 +55,38 @@ extension Codec {
         return nil
     }
 
+    /// The first element whose exponent bits are all ones, as in NaN and infinities; 64 bits of elements at a time.
+    ///
+    /// Adding the lowest exponent bit to the exponent alone sets the element's highest bit in that case, and never more.
+    private static func firstNonFinite(_ source: RawSpan, bitWidth: Int, exponent: UInt64) -> Int? {
+        let ones: UInt64 = bitWidth == 16 ? 0x0001_0001_0001_0001 : bitWidth == 32 ? 0x0000_0001_0000_0001 : 1
+        let mask = exponent &* ones, lowest = (exponent & (0 &- exponent)) &* ones, highest = ones << UInt64(bitWidth - 1)
+        let width = bitWidth / 8
+        let run = 1 << 13
+        for start in stride(from: 0, to: source.byteCount, by: run) {
+            let part = source.extracting(start..<min(start + run, source.byteCount))
+            var carries: UInt64 = 0
+            var offset = 0
+            while offset + 8 <= part.byteCount {
+                carries |= (part.littleEndian(UInt64.self, at: offset) & mask) &+ lowest
+                offset += 8
+            }
+            // The last elements may not fill eight bytes.
+            guard carries & highest != 0 || offset < part.byteCount else { continue }
+            for element in 0..<part.byteCount / width {
+                var bits: UInt64 = 0
+                for byte in 0..<width { bits |= UInt64(part.littleEndian(UInt8.self, at: element * width + byte)) << UInt64(8 * byte) }
+                if bits & exponent == exponent { return start / width + element }
+            }
+        }
+        return nil
+    }
+
     private static func firstInvalidBlock(_ type: GGMLType, _ source: RawSpan) -> Int? {
         let offsets = type.halfScaleOffsets
+        if !offsets.isEmpty {
+            return offsets.compactMap { firstNonFiniteHalf(source, at: $0, stride: type.typeSize) }.min()
+        }
         for block in 0..<source.byteCount / type.typeSize {
             let start = block * type.typeSize
             switch type {
@@ -69,11 +98,16 @@ extension Codec {
                     source.littleEndian(UInt16.self, at: start + 52), source.littleEndian(UInt16.self, at: start + 54)
                 )
                 if (third >> 4 & 0x0f00 | fourth & 0xf000) & 0x7c00 == 0x7c00 { return block }
-            default:
-                for offset in offsets
-                where source.littleEndian(UInt16.self, at: start + offset) & 0x7c00 == 0x7c00 { return block }
+            default: return nil
             }
         }
+        return nil
+    }
+
+    /// The first of the F16 numbers that stand `stride` bytes apart whose exponent bits are all ones.
+    private static func firstNonFiniteHalf(_ source: RawSpan, at offset: Int, stride: Int) -> Int? {
+        for index in 0..<source.byteCount / stride
+        where source.littleEndian(UInt16.self, at: index * stride + offset) & 0x7c00 == 0x7c00 { return index }
         return nil
     }
 }

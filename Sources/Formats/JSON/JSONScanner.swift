@@ -31,6 +31,9 @@ struct JSONScanner: ~Escapable {
     var position = 0
     /// The exact values of integers of 19 digits and more, in the order of the text; json-c clamps some of them.
     var longIntegers: [JSONValue] = []
+    /// How to read the document in parts; `nil` when it is small.
+    private(set) var runs: JSONRuns?
+    private let runByteCount: Int
     private var frames: [Frame] = []
     private var cost = 0
     private let costLimit: Int
@@ -38,6 +41,7 @@ struct JSONScanner: ~Escapable {
     /// An array or object that is still open.
     private struct Frame {
         var isObject: Bool
+        var cutter: JSONCutter
         var keys: Set<ExactString> = []
         var lastKey = ""
     }
@@ -52,9 +56,10 @@ struct JSONScanner: ~Escapable {
     }
 
     @_lifetime(copy bytes)
-    init(_ bytes: Span<UInt8>, limits: JSONLimits) {
+    init(_ bytes: Span<UInt8>, limits: JSONLimits, runByteCount: Int = JSONRuns.byteCount) {
         self.bytes = bytes
         self.limits = limits
+        self.runByteCount = runByteCount
         // A span's bytes are in memory, so twice their count does not overflow.
         self.costLimit = min(limits.valueCount, 1_000_000 + 2 * bytes.count)
     }
@@ -76,6 +81,7 @@ struct JSONScanner: ~Escapable {
             case (.commaOrEnd, UInt8(ascii: "]")) where frames.last?.isObject == false: expected = close()
             case (.commaOrEnd, UInt8(ascii: "}")) where frames.last?.isObject == true: expected = close()
             case (.commaOrEnd, UInt8(ascii: ",")):
+                frames[frames.count - 1].cutter.comma(at: position)
                 position += 1
                 expected = frames.last?.isObject == true ? .key : .value
             case (.key, UInt8(ascii: "\"")), (.keyOrEnd, UInt8(ascii: "\"")):
@@ -88,7 +94,10 @@ struct JSONScanner: ~Escapable {
     }
 
     private mutating func close() -> Expected {
-        frames.removeLast()
+        var closed = frames.removeLast()
+        if let cut = closed.cutter.close(at: position) {
+            if frames.isEmpty { runs = cut } else { frames[frames.count - 1].cutter.add(cut, key: frames[frames.count - 1].lastKey) }
+        }
         position += 1
         return afterValue
     }
@@ -99,9 +108,10 @@ struct JSONScanner: ~Escapable {
         guard frames.count < limits.depth else {
             throw invalid(found: "an array or object at depth \(frames.count + 1)", expected: "a depth of at most \(limits.depth)")
         }
-        frames.append(Frame(isObject: isObject))
-        try spend(isObject ? 32 : 8)
         position += 1
+        let cutter = JSONCutter(isObject: isObject, start: position, byteCount: runByteCount)
+        frames.append(Frame(isObject: isObject, cutter: cutter))
+        try spend(isObject ? 32 : 8)
     }
 
     private mutating func spend(_ amount: Int) throws(FormatError) {

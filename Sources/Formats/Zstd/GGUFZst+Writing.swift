@@ -34,12 +34,13 @@ public enum GGUFZst {
     ///   - didWrite: called after a frame was written (or kept) with its index, in order.
     ///   - content: gives the bytes of a tensor's piece; called on several threads, lower pieces first. Not called for
     ///     the header.
+    /// - Returns: the end of the file, hashes and seek table, to which every frame read back must answer.
     /// - Throws: what `content` throws, or `FormatError` from compressing and writing.
-    public static func write(
+    @discardableResult public static func write(
         _ file: FileLayout, pieces: [FramePiece], to output: OutputFile, threadCount: Int,
         didWrite: @Sendable (Int) -> Void = { _ in },
         content: @Sendable (FramePiece) throws -> FrameContent
-    ) throws {
+    ) throws -> [UInt8] {
         precondition(pieces.reduce(0) { $0 + $1.byteCount } == file.byteCount, "the pieces are not the file")
         var queue = FrameQueue()
         if output.resumedByteCount > 0 {
@@ -86,7 +87,9 @@ public enum GGUFZst {
         if threads == 1 { work() } else { DispatchQueue.concurrentPerform(iterations: threads) { _ in work() } }
         if let error = failure.withLock({ $0 }) { throw error }
         let (entries, hashes) = state.withLock { ($0.entries, $0.hashes) }
-        try output.append(SeekTable.trailer(entries, hashes: hashes).rawBytes)
+        let trailer = SeekTable.trailer(entries, hashes: hashes)
+        try output.append(trailer.rawBytes)
+        return trailer
     }
 
     private static func compressed(

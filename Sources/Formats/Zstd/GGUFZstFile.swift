@@ -67,12 +67,14 @@ public struct GGUFZstFile: TensorSource {
 
     /// Unpacks every frame and compares everything with everything: content checksums, hashes of the compressed bytes,
     /// sizes and checksums in the seek table. A flipped bit anywhere in a file of ours is found.
+    /// - Parameter didCheck: called with the unpacked bytes of each frame that is good, from several threads; may end the
+    ///   check by throwing.
     /// - Throws: `FormatError` naming the tensor whose frame is damaged, or the header, hashes or seek table.
-    public func verify() throws(FormatError) {
-        try verifyStored()
+    public func verify(didCheck: @Sendable (Int) throws -> Void = { _ in }) throws {
         switch content {
         case .plain(let plain): _ = try plain.bytes()
-        case .frames(let frames): try forEachFrame(frames) { _, _ in }
+        // Every frame answers to the tables before it is unpacked.
+        case .frames(let frames): try forEachFrame(frames) { _, bytes in try didCheck(bytes.byteCount) }
         }
     }
 
@@ -93,10 +95,10 @@ public struct GGUFZstFile: TensorSource {
 
     /// Writes the GGUF file inside, unpacking frames in parallel; exactly what `zstd -d` gives.
     /// - Parameter output: opened with `unpackedByteCount()`; the caller finishes it.
-    public func unpack(to output: OutputFile) throws(FormatError) {
+    public func unpack(to output: OutputFile) throws {
         switch content {
         case .frames(let frames):
-            try forEachFrame(frames) { offset, bytes throws(FormatError) in try output.write(bytes, at: offset) }
+            try forEachFrame(frames) { offset, bytes in try output.write(bytes, at: offset) }
         case .plain(let plain):
             let bytes = try plain.bytes()
             let step = 8 << 20
@@ -108,13 +110,13 @@ public struct GGUFZstFile: TensorSource {
         }
     }
 
-    private func forEachFrame(
-        _ frames: SeekableFrames, _ body: @Sendable (Int, RawSpan) throws(FormatError) -> Void
-    ) throws(FormatError) {
-        try inParallel(count: frames.table.entries.count, threadCount: threadCount) { index throws(FormatError) in
-            try frames.withContent(ofFrame: index, tensor: tensorName(atFrame: index, frames.table)) { bytes throws(FormatError) in
-                try body(frames.table.contentOffsets[index], bytes)
+    private func forEachFrame(_ frames: SeekableFrames, _ body: @Sendable (Int, RawSpan) throws -> Void) throws {
+        try inParallel(count: frames.table.entries.count, threadCount: threadCount) { index throws(any Error) in
+            var failure: (any Error)?
+            try frames.withContent(ofFrame: index, tensor: tensorName(atFrame: index, frames.table)) { bytes in
+                do { try body(frames.table.contentOffsets[index], bytes) } catch { failure = error }
             }
+            if let failure { throw failure }
             frames.file[frames.table.offsets[index]..<frames.table.offsets[index + 1]].discard()
         }
     }

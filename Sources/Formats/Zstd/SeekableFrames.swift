@@ -8,7 +8,10 @@ struct SeekableFrames: Sendable {
     /// XXH64 of each frame as it must stand there, in order; `nil` when the file has none.
     private let hashes: TensorBytes?
     private let decompressors = ContextPool<ZstdDecompressor>()
+    private let cache: FrameCache
 
+    /// Bytes of unpacked frames to keep, at least one frame.
+    private static let cacheByteCount = 32 << 20
     /// The largest frame that is unpacked. More than any writer makes: zstd's decoders take windows up to 128 MiB.
     private static let maxFrameByteCount = 256 << 20
 
@@ -16,6 +19,7 @@ struct SeekableFrames: Sendable {
     init(_ file: TensorBytes, path: String) throws(FormatError) {
         self.path = path
         self.file = file
+        let table: SeekTable
         do throws(FormatError) {
             table = try SeekTable(endOf: file.bytes)
             hashes = try table.hashes(in: file)
@@ -27,12 +31,21 @@ struct SeekableFrames: Sendable {
         } catch {
             throw error.at(path: path)
         }
+        self.table = table
+        let largest = table.entries.lazy.map(\.contentByteCount).max() ?? 0
+        cache = FrameCache(capacity: max(1, Self.cacheByteCount / max(1, largest)))
     }
 
-    /// Unpacks a range of the content, its frames in parallel.
-    /// - Parameter what: what the range is, for messages about damage.
+    /// Unpacks a range of the content, its frames in parallel. Frames of which a part is wanted are kept for the next part.
+    /// - Parameter tensor: what the range is, for messages about damage.
     func content(_ range: Range<Int>, threadCount: Int, tensor: String?) throws(FormatError) -> TensorBytes {
         let frames = table.frames(overlapping: range)
+        if frames.count == 1 {
+            let start = table.contentOffsets[frames.lowerBound], end = table.contentOffsets[frames.upperBound]
+            if range != start..<end {
+                return try kept(frames.lowerBound, tensor: tensor)[range.lowerBound - start..<range.upperBound - start]
+            }
+        }
         return TensorBytes(try ArrayStorage(byteCount: range.count) { (target: inout MutableRawSpan) throws(FormatError) in
             let parts = DisjointParts(&target)
             try inParallel(count: frames.count, threadCount: threadCount) { position throws(FormatError) in
@@ -46,13 +59,24 @@ struct SeekableFrames: Sendable {
                         try parts.withPart(place) { part throws(FormatError) in try decompressor.decompress(frame, into: &part) }
                     }
                 } else {
-                    try withContent(ofFrame: index, tensor: tensor) { content in
-                        let source = content.extracting(wanted.lowerBound - start..<wanted.upperBound - start)
-                        parts.withPart(place) { part in part.copy(source) }
-                    }
+                    let content = try kept(index, tensor: tensor)
+                    let source = content[wanted.lowerBound - start..<wanted.upperBound - start]
+                    parts.withPart(place) { part in part.copy(source.bytes) }
                 }
             }
         })
+    }
+
+    /// The whole content of a frame, through the cache.
+    private func kept(_ index: Int, tensor: String?) throws(FormatError) -> TensorBytes {
+        try cache.content(of: index) { () throws(FormatError) in
+            TensorBytes(
+                try ArrayStorage(byteCount: table.entries[index].contentByteCount) { (target: inout MutableRawSpan) throws(FormatError) in
+                    try unpack(index, tensor: tensor) { frame, decompressor throws(FormatError) in
+                        try decompressor.decompress(frame, into: &target)
+                    }
+                })
+        }
     }
 
     /// Unpacks one frame into memory that is used again, checks it, and hands it to `body`.

@@ -7,7 +7,7 @@ struct GGUFExport {
     var metadata: GGUFMetadata
 
     /// - Throws: `ModelError` when a Hugging Face model cannot be understood or lacks something the runtime needs.
-    init(_ graph: TensorGraph, provenance: Provenance?) throws {
+    init(_ graph: TensorGraph) throws {
         switch (graph.metadata, graph.model) {
         case (.gguf(let metadata), let model?):
             self.metadata = metadata
@@ -30,7 +30,6 @@ struct GGUFExport {
         }
         describeTypes(graph.mixture)
         for (key, value) in graph.importance?.entries ?? [] { metadata[key] = value }
-        for (key, value) in provenance?.entries ?? [] { metadata[key] = .string(value) }
     }
 
     private static func generationConfig(_ files: HuggingFaceFiles, of graph: TensorGraph) throws(FormatError) -> JSONValue? {

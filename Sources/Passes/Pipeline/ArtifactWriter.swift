@@ -5,11 +5,13 @@ import Threads
 /// Fills a layout with the bytes of its tensors, proves what stands on the disk, and only then gives the files their
 /// names.
 ///
-/// Every piece is computed once, hashed, written at its place, and let go: memory holds one piece per thread. After the
-/// last one, every piece is read back from the file and hashed again. Pieces are independent, so the bytes do not
-/// depend on the number of threads.
+/// Every piece is computed once, hashed (XXH64), written at its place, and let go: memory holds one piece per thread.
+/// After the last one, every piece is read back from the file and hashed again. Pieces are independent, so the bytes do
+/// not depend on the number of threads.
 struct ArtifactWriter {
     let layout: ArtifactLayout
+    /// When the inputs are not hashed yet: that is done beside the writing, and the headers are written last.
+    let pending: PendingHeaders?
     /// The tensors, by the index that the layout's places carry.
     let tensors: [LazyTensor]
     /// The output file, or the folder that holds the files when they have names.
@@ -19,8 +21,9 @@ struct ArtifactWriter {
     let journal: Journal?
     let progress: Progress
 
-    /// Bytes of a piece: large enough to amortise a write, small enough to keep memory flat.
-    static let pieceByteCount = 2 << 20
+    /// Bytes of a piece: large enough to amortise a write, small enough to keep memory flat, and as large as the frames
+    /// of a compressed source, so that threads seldom wait for the same one.
+    static let pieceByteCount = FileLayout.defaultFrameByteCount
 
     /// - Returns: how many tensors an earlier run had finished.
     func write() throws -> Int {
@@ -35,22 +38,24 @@ struct ArtifactWriter {
         }
         let pieces = layout.pieces(ofAbout: Self.pieceByteCount)
         let byTensor = Dictionary(grouping: pieces.indices) { pieces[$0].tensor }
-        let digests = Mutex([Digest?](repeating: nil, count: pieces.count))
+        let hashes = Mutex([UInt64?](repeating: nil, count: pieces.count))
         progress.begin(.writing, byteCount: pieces.reduce(0) { $0 + $1.byteCount })
 
-        let resumed = try finishedEarlier(files: files, pieces: pieces, byTensor: byTensor, digests: digests)
-        try writeHeaders(files, zeroing: resumed.isEmpty)
-        try writePieces(pieces, byTensor: byTensor, to: files, digests: digests, skipping: resumed)
+        let resumed = try finishedEarlier(files: files, pieces: pieces, byTensor: byTensor, hashes: hashes)
+        try writePieces(pieces, byTensor: byTensor, to: files, hashes: hashes, skipping: resumed)
+        let layout = try pending.map { try $0.layout($0.hashes.all) } ?? layout
+        precondition(layout.files.map(\.header.count) == self.layout.files.map(\.header.count), "headers changed their length")
+        try writeHeaders(layout, to: files)
 
         progress.begin(.readingBack, byteCount: pieces.reduce(0) { $0 + $1.byteCount })
-        try readBack(pieces, from: files, digests: digests.withLock { $0 })
+        try readBack(layout, pieces, from: files, hashes: hashes.withLock { $0 })
         try giveNames(files)
         return resumed.count
     }
 
     /// Hashes what the journal says was finished; what does not match is done again.
     private func finishedEarlier(
-        files: [OutputFile], pieces: [Piece], byTensor: [Int: [Int]], digests: borrowing Mutex<[Digest?]>
+        files: [OutputFile], pieces: [Piece], byTensor: [Int: [Int]], hashes: borrowing Mutex<[UInt64?]>
     ) throws -> Set<Int> {
         var finished: Set<Int> = []
         for entry in journal?.finished ?? [] {
@@ -59,11 +64,12 @@ struct ArtifactWriter {
             guard file.resumedByteCount == layout.files[entry.file].byteCount else { continue }
             let found = try indices.map { index in
                 let piece = pieces[index]
-                return Digest(of: try file.read(piece.byteOffset..<piece.byteOffset + piece.byteCount))
+                let bytes = try file.read(piece.byteOffset..<piece.byteOffset + piece.byteCount)
+                return xxh64(bytes.bytes)
             }
-            guard Digest(of: found) == entry.digest else { continue }
-            digests.withLock { digests in
-                for (index, digest) in zip(indices, found) { digests[index] = digest }
+            guard Digest(ofHashes: found) == entry.digest else { continue }
+            hashes.withLock { hashes in
+                for (index, hash) in zip(indices, found) { hashes[index] = hash }
             }
             finished.insert(entry.tensor)
             progress.advance(indices.reduce(0) { $0 + pieces[$1].byteCount })
@@ -71,7 +77,7 @@ struct ArtifactWriter {
         return finished
     }
 
-    private func writeHeaders(_ files: [OutputFile], zeroing: Bool) throws {
+    private func writeHeaders(_ layout: ArtifactLayout, to files: [OutputFile]) throws {
         for (file, layout) in zip(files, layout.files) {
             try file.write(layout.header.bytes, at: 0)
             // What an unknown part left between the tensors must not survive as padding.
@@ -86,48 +92,55 @@ struct ArtifactWriter {
     }
 
     private func writePieces(
-        _ pieces: [Piece], byTensor: [Int: [Int]], to files: [OutputFile], digests: borrowing Mutex<[Digest?]>,
+        _ pieces: [Piece], byTensor: [Int: [Int]], to files: [OutputFile], hashes: borrowing Mutex<[UInt64?]>,
         skipping resumed: Set<Int>
     ) throws {
         let todo = pieces.indices.filter { !resumed.contains(pieces[$0].tensor) }
+        // Files to hash come first: each keeps one thread busy for long.
+        let hashing = pending?.hashes.files.count ?? 0
         let remaining = Mutex(byTensor.mapValues(\.count))
         // Mutex cannot be captured by an escaping closure; this one does not escape the call.
-        try inParallel(count: todo.count, threadCount: threadCount) { number throws(any Error) in
+        try inParallel(count: hashing + todo.count, threadCount: threadCount) { number throws(any Error) in
             try progress.checkCancellation()
-            let index = todo[number]
+            guard number >= hashing else { return try pending!.hashes.hash(number, progress: progress) }
+            let index = todo[number - hashing]
             let piece = pieces[index]
             let bytes = try tensors[piece.tensor].soundRows(piece.rows)
             try files[piece.file].write(bytes.bytes, at: piece.byteOffset)
-            let digest = Digest(of: bytes)
-            digests.withLock { $0[index] = digest }
+            let hash = xxh64(bytes.bytes)
+            hashes.withLock { $0[index] = hash }
             progress.advance(piece.byteCount)
             let isLast = remaining.withLock { remaining in
                 remaining[piece.tensor]! -= 1
                 return remaining[piece.tensor] == 0
             }
             if isLast, let journal {
-                let all = digests.withLock { digests in byTensor[piece.tensor]!.map { digests[$0]! } }
-                try journal.record(Journal.Entry(file: piece.file, tensor: piece.tensor, digest: Digest(of: all)))
+                let all = hashes.withLock { hashes in byTensor[piece.tensor]!.map { hashes[$0]! } }
+                try journal.record(Journal.Entry(file: piece.file, tensor: piece.tensor, digest: Digest(ofHashes: all)))
             }
         }
     }
 
-    private func readBack(_ pieces: [Piece], from files: [OutputFile], digests: [Digest?]) throws {
-        for (file, layout) in zip(files, layout.files) {
-            let found = try file.read(0..<layout.header.count)
-            guard Digest(of: found) == Digest(of: layout.header) else {
+    private func readBack(
+        _ layout: ArtifactLayout, _ pieces: [Piece], from files: [OutputFile], hashes: [UInt64?]
+    ) throws {
+        let contents = try zip(files, layout.files).map { file, layout in
+            let content = try MappedFile(path: file.partPath).bytes
+            guard content.count == layout.byteCount, content[0..<layout.header.count].bytes.isEqual(to: layout.header.bytes) else {
                 throw PipelineError.readBackMismatch(path: file.path, tensor: "", what: "the header differs")
             }
+            return content
         }
         try inParallel(count: pieces.count, threadCount: threadCount) { index throws(any Error) in
             try progress.checkCancellation()
             let piece = pieces[index]
-            let bytes = try files[piece.file].read(piece.byteOffset..<piece.byteOffset + piece.byteCount)
-            guard Digest(of: bytes) == digests[index] else {
+            let bytes = contents[piece.file][piece.byteOffset..<piece.byteOffset + piece.byteCount]
+            guard xxh64(bytes.bytes) == hashes[index] else {
                 throw PipelineError.readBackMismatch(
                     path: files[piece.file].path, tensor: tensors[piece.tensor].info.name,
                     what: "rows \(piece.rows.lowerBound) to \(piece.rows.upperBound - 1) are not what was written")
             }
+            bytes.discard()
             progress.advance(piece.byteCount)
         }
     }

@@ -25,41 +25,38 @@ struct CompressedWriter {
                 resume: journal?.isContinuation ?? false, keepsPart: journal != nil, inputs: inputs)
         }
         let levels = LevelChoices(tensors: tensors, requestedLevel: output.compressionLevel)
-        let digests = Mutex([Digest?](repeating: nil, count: pieces.count))
-        let places = Dictionary(uniqueKeysWithValues: pieces.indices.map { (pieces[$0], $0) })
+        let fresh = Mutex<Set<Int>>([])
         progress.begin(.writing, byteCount: file.byteCount)
-        try GGUFZst.write(
+        let trailer = try GGUFZst.write(
             file, pieces: pieces, to: part, threadCount: threadCount, didWrite: { progress.advance(pieces[$0].byteCount) }
         ) { piece in
             try progress.checkCancellation()
             let tensor = tensors[file.tensors[piece.tensor!].index]  // the header's frames are not asked for
             let bytes = try tensor.bytes(in: piece.range)
-            let digest = Digest(of: bytes)
-            digests.withLock { $0[places[piece]!] = digest }
+            fresh.withLock { _ = $0.insert(piece.tensor!) }
             return GGUFZst.FrameContent(bytes: bytes, level: try levels.choice(for: file.tensors[piece.tensor!].index).level)
         }
-        let written = digests.withLock { $0 }
-        try readBack(part, pieces, written)
+        try readBack(part, trailer: trailer)
         try part.finish()
-        let fresh = Set(pieces.indices.filter { written[$0] != nil }.compactMap { pieces[$0].tensor })
-        return file.tensors.indices.count { !fresh.contains($0) && file.tensors[$0].info.byteCount > 0 }
+        let computed = fresh.withLock { $0 }
+        return file.tensors.indices.count { !computed.contains($0) && file.tensors[$0].info.byteCount > 0 }
     }
 
-    private func readBack(_ part: OutputFile, _ pieces: [FramePiece], _ digests: [Digest?]) throws {
+    /// Every frame must have the hash that it had in memory, and unpack to content with the checksum of what went in.
+    private func readBack(_ part: OutputFile, trailer: [UInt8]) throws {
         progress.begin(.readingBack, byteCount: file.byteCount)
-        try part.synchronize()
-        let source = try GGUFZstFile(path: part.partPath, threadCount: 1)
-        try inParallel(count: pieces.count, threadCount: threadCount) { index throws(any Error) in
-            try progress.checkCancellation()
-            defer { progress.advance(pieces[index].byteCount) }
-            guard let place = pieces[index].tensor else { return }
-            // Unpacking checks the frame's own checksum, which is all there is for frames of an earlier run.
-            let bytes = try source.bytes(ofTensorAt: place, in: pieces[index].range)
-            guard digests[index].map({ $0 == Digest(of: bytes) }) ?? true else {
-                throw PipelineError.readBackMismatch(
-                    path: output.path, tensor: file.tensors[place].info.name,
-                    what: "bytes \(pieces[index].range) are not what was written")
+        let bytes = try MappedFile(path: part.partPath).bytes
+        guard bytes.count >= trailer.count, bytes[bytes.count - trailer.count..<bytes.count].array == trailer else {
+            throw PipelineError.readBackMismatch(path: output.path, tensor: "", what: "the seek table differs")
+        }
+        do {
+            try GGUFZstFile(path: part.partPath, threadCount: threadCount).verify { byteCount in
+                try progress.checkCancellation()
+                progress.advance(byteCount)
             }
+        } catch let error as FormatError {
+            guard case .corrupt = error.reason else { throw error }
+            throw PipelineError.readBackMismatch(path: output.path, tensor: error.tensor ?? "", what: error.description)
         }
     }
 }

@@ -67,12 +67,20 @@ public struct Conversion: Sendable {
     ) throws -> ConversionReport {
         try refuseExisting(replacesExisting, work: workDirectory)
         var export = export
-        if let provenance {
-            progress.begin(.hashing, byteCount: inputs.reduce(0) { $0 + $1.byteCount })
-            let digests = try hashes(of: inputs, threadCount: threadCount)
-            let record = Provenance(recipe: provenance.recipe, recipeName: provenance.name, files: inputs, digests: digests)
-            export = try Export(
-                graph, to: output, provenance: record, library: architectures, context: PassContext(onFallback: .allow))
+        var pending: PendingHeaders?
+        if let provenance, !inputs.isEmpty {
+            let hashes = InputHashes(of: inputs)
+            let recorded = { @Sendable [export, output, inputs] (digests: [Digest]) throws in
+                let record = Provenance(recipe: provenance.recipe, recipeName: provenance.name, files: inputs, digests: digests)
+                return try export.recording(record, for: output)
+            }
+            // The header is the first frame of a compressed file, and a resumed run is known by its inputs' hashes.
+            if output.format == .ggufZst || workDirectory != nil {
+                try hashes.hashAll(threadCount: threadCount, progress: progress)
+                export = try recorded(hashes.all)
+            } else {
+                pending = PendingHeaders(hashes: hashes) { try recorded($0).layout }
+            }
         }
         let isFolder = export.layout.files.contains { !$0.name.isEmpty }
         let folder = isFolder ? output.folder : output.path
@@ -92,7 +100,7 @@ public struct Conversion: Sendable {
             ).write()
         } else {
             resumed = try ArtifactWriter(
-                layout: export.layout, tensors: export.tensors, path: folder, inputs: identities,
+                layout: export.layout, pending: pending, tensors: export.tensors, path: folder, inputs: identities,
                 threadCount: threadCount, journal: journal, progress: progress
             ).write()
         }

@@ -14,11 +14,13 @@ public struct Digest: Sendable, Hashable, CustomStringConvertible {
     }
 
     /// The digest of a mapped file, read once from front to back in runs whose pages are let go again.
-    init(streaming file: TensorBytes) {
+    /// - Parameter beforeEachRun: may end the reading by throwing.
+    init(streaming file: TensorBytes, beforeEachRun: () throws -> Void) rethrows {
         var hasher = SHA256()
         let run = 8 << 20
         var start = 0
         while start < file.count {
+            try beforeEachRun()
             let part = file[start..<min(file.count, start + run)]
             hasher.update(part.bytes)
             part.discard()
@@ -41,6 +43,13 @@ public struct Digest: Sendable, Hashable, CustomStringConvertible {
     init(of digests: some Sequence<Digest>) {
         var hasher = SHA256()
         for digest in digests { hasher.update(data: digest.bytes) }
+        bytes = Array(hasher.finalize())
+    }
+
+    /// The digest of several 64-bit hashes, in order.
+    init(ofHashes hashes: some Sequence<UInt64>) {
+        var hasher = SHA256()
+        for hash in hashes { hasher.update(data: (0..<8).map { UInt8(truncatingIfNeeded: hash >> (8 * $0)) }) }
         bytes = Array(hasher.finalize())
     }
 

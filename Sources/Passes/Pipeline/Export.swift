@@ -5,6 +5,14 @@ import Models
 struct Export: Sendable {
     let tensors: [LazyTensor]
     let layout: ArtifactLayout
+    private let container: Container
+
+    /// What a header says beside the tensors, without the provenance.
+    private enum Container {
+        case gguf(GGUFMetadata)
+        case safetensors([String: String])
+        case huggingFace(HuggingFaceFiles)
+    }
 
     /// - Throws: `ModelError` naming the file for a model that the format cannot hold.
     init(
@@ -23,34 +31,57 @@ struct Export: Sendable {
     ) throws {
         switch output.format {
         case .gguf, .ggufZst:
-            let export = try GGUFExport(graph, provenance: provenance)
+            let export = try GGUFExport(graph)
             tensors = export.tensors
-            let limit = output.format == .gguf ? output.shardByteCount : nil
-            layout = try GGUF.layout(
-                tensors: tensors.map(\.info), metadata: export.metadata, splitting: limit.map { .maxBytes($0) } ?? .none,
-                name: limit == nil ? "" : output.fileStem)
+            container = .gguf(export.metadata)
         case .safetensors:
             tensors = graph.tensors
-            var metadata: [String: String] = if case .safetensors(let map) = graph.metadata { map } else { [:] }
-            for (key, value) in provenance?.entries ?? [] { metadata[key] = value }
-            layout = try Safetensors.layout(
-                tensors: tensors.map(\.info), metadata: metadata,
-                fileName: output.shardByteCount == nil ? "" : output.fileStem + ".safetensors",
-                shardByteCount: output.shardByteCount)
+            let metadata = if case .safetensors(let map) = graph.metadata { map } else { [String: String]() }
+            container = .safetensors(metadata)
         case .huggingFace:
             let export = try HuggingFaceExport(graph, library: library, context: context)
             tensors = export.tensors
+            container = .huggingFace(export.files)
+        }
+        layout = try Export.layout(tensors, container, to: output, provenance: provenance)
+    }
+
+    private init(tensors: [LazyTensor], layout: ArtifactLayout, container: Container) {
+        (self.tensors, self.layout, self.container) = (tensors, layout, container)
+    }
+
+    /// The same artifact with other provenance in its headers; when that is as long, every tensor keeps its place.
+    func recording(_ provenance: Provenance, for output: Output) throws -> Export {
+        let layout = try Export.layout(tensors, container, to: output, provenance: provenance)
+        return Export(tensors: tensors, layout: layout, container: container)
+    }
+
+    private static func layout(
+        _ tensors: [LazyTensor], _ container: Container, to output: Output, provenance: Provenance?
+    ) throws -> ArtifactLayout {
+        let infos = tensors.map(\.info)
+        switch container {
+        case .gguf(var metadata):
+            for (key, value) in provenance?.entries ?? [] { metadata[key] = .string(value) }
+            let limit = output.format == .gguf ? output.shardByteCount : nil
+            return try GGUF.layout(
+                tensors: infos, metadata: metadata, splitting: limit.map { .maxBytes($0) } ?? .none,
+                name: limit == nil ? "" : output.fileStem)
+        case .safetensors(var metadata):
+            for (key, value) in provenance?.entries ?? [] { metadata[key] = value }
+            return try Safetensors.layout(
+                tensors: infos, metadata: metadata,
+                fileName: output.shardByteCount == nil ? "" : output.fileStem + ".safetensors",
+                shardByteCount: output.shardByteCount)
+        case .huggingFace(let files):
             var metadata = ["format": "pt"]
             for (key, value) in provenance?.entries ?? [] { metadata[key] = value }
-            var layout = try Safetensors.layout(
-                tensors: tensors.map(\.info), metadata: metadata, shardByteCount: output.shardByteCount)
+            var layout = try Safetensors.layout(tensors: infos, metadata: metadata, shardByteCount: output.shardByteCount)
             // The configuration comes last: a folder without one is not yet a model.
-            for name in export.files.files.keys.sorted() {
-                layout.files.append(FileLayout(sideFile: name, export.files.files[name]!))
-            }
-            let config = TensorBytes(Array((export.files.config.text(pretty: true) + "\n").utf8))
+            for name in files.files.keys.sorted() { layout.files.append(FileLayout(sideFile: name, files.files[name]!)) }
+            let config = TensorBytes(Array((files.config.text(pretty: true) + "\n").utf8))
             layout.files.append(FileLayout(sideFile: "config.json", config))
-            self.layout = layout
+            return layout
         }
     }
 

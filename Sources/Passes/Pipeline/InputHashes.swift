@@ -2,14 +2,42 @@ import Formats
 import Synchronization
 import Threads
 
-/// The SHA-256 of every input file, in order, computed in parallel over the files.
-func hashes(of files: [SourceFile], threadCount: Int) throws(FormatError) -> [Digest] {
-    let digests = Mutex([Digest?](repeating: nil, count: files.count))
-    try inParallel(count: files.count, threadCount: threadCount) { index throws(FormatError) in
-        let digest = Digest(streaming: try MappedFile(path: files[index].path).bytes)
+/// The SHA-256 of every input file, each computed once, on whichever thread comes by.
+final class InputHashes: Sendable {
+    let files: [SourceFile]
+    private let digests: Mutex<[Digest?]>
+
+    init(of files: [SourceFile]) {
+        self.files = files
+        digests = Mutex([Digest?](repeating: nil, count: files.count))
+    }
+
+    /// Reads and hashes one file, from front to back.
+    func hash(_ index: Int, progress: Progress) throws {
+        let digest = try Digest(streaming: try MappedFile(path: files[index].path).bytes) { try progress.checkCancellation() }
         digests.withLock { $0[index] = digest }
     }
-    return digests.withLock { $0.compactMap(\.self) }
+
+    /// Hashes all files, in parallel over the files, before anything else is done.
+    func hashAll(threadCount: Int, progress: Progress) throws {
+        progress.begin(.hashing, byteCount: files.reduce(0) { $0 + $1.byteCount })
+        try inParallel(count: files.count, threadCount: threadCount) { index throws(any Error) in
+            try hash(index, progress: progress)
+            progress.advance(files[index].byteCount)
+        }
+    }
+
+    /// The digests in the order of the files, once all are hashed.
+    var all: [Digest] { digests.withLock { $0.map { $0! } } }
+}
+
+/// Headers that name the hashes of the inputs, while those are still being computed.
+///
+/// A digest has a fixed length, so that every tensor's place is known before it is.
+struct PendingHeaders: Sendable {
+    let hashes: InputHashes
+    /// The layout with the digests filled in.
+    let layout: @Sendable ([Digest]) throws -> ArtifactLayout
 }
 
 extension Digest {

@@ -148,6 +148,19 @@ import TestSupport
         #expect(try parsed(value.text(pretty: true)) == value, "seed \(seed)")
     }
 
+    /// Large documents are given to the parser in runs of members; runs of a few bytes make every member the end of one.
+    @Test(arguments: 0..<200 as Range<UInt64>) func documentsReadInRunsAreTheSame(seed: UInt64) throws {
+        var random = SeededRandom(seed: seed)
+        let value = JSONValue.array([random.json(depth: 5), random.json(depth: 5), 1e300, .unsigned(.max)])
+        for runByteCount in [0, 1, 7, 40] {
+            for pretty in [false, true] {
+                let bytes = value.bytes(pretty: pretty)
+                let read = try JSONValue(parsing: unsafe bytes.span.bytes, limits: JSONLimits(), runByteCount: runByteCount)
+                #expect(read == value, "seed \(seed), runs of \(runByteCount) bytes")
+            }
+        }
+    }
+
     @Test(arguments: 0..<100 as Range<UInt64>) func damagedDocumentsNeverTrap(seed: UInt64) throws {
         var random = SeededRandom(seed: seed)
         let whole = random.json(depth: 4).bytes(pretty: random.next() & 1 == 0)
