@@ -11,13 +11,12 @@ public struct CompressionChoice: Sendable, Hashable {
     public static let storing = -131072
     /// What a level must save to be worth its time, of the sample's bytes.
     private static let worthwhileSaving = 0.01
-    private static let sampleByteCount = 32 << 10
     private static let sampleCount = 4
 
     /// Whether the tensor is stored rather than compressed.
     public var isStored: Bool { level == Self.storing }
 
-    /// Tries level 1, and the requested one when it is higher, on up to four samples of 32 KiB.
+    /// Tries level 1, and the requested one when it is higher, on a sample: a 32nd of the tensor, 32 to 128 KiB.
     ///
     /// Below a saving of 1 % the tensor is stored; the requested level is taken over level 1 when it saves 1 % more.
     /// The choice depends on the bytes and the level only.
@@ -45,11 +44,13 @@ public struct CompressionChoice: Sendable, Hashable {
         (level, sampledRatio) = best
     }
 
-    /// The parts of a tensor that are looked at: all of a small one, else four parts spread over it.
+    /// The parts of a tensor that are looked at: all of a small one, else four parts spread over it. A sample is compressed
+    /// twice, so it must stay small beside the tensor.
     public static func sampleRanges(byteCount: Int) -> [Range<Int>] {
-        guard byteCount > sampleByteCount * sampleCount else { return byteCount > 0 ? [0..<byteCount] : [] }
-        let stride = (byteCount - sampleByteCount) / (sampleCount - 1)
-        return (0..<sampleCount).map { $0 * stride..<$0 * stride + sampleByteCount }
+        let partByteCount = min(max(byteCount / 32, 32 << 10), 128 << 10) / sampleCount
+        guard byteCount > partByteCount * sampleCount else { return byteCount > 0 ? [0..<byteCount] : [] }
+        let stride = (byteCount - partByteCount) / (sampleCount - 1)
+        return (0..<sampleCount).map { $0 * stride..<$0 * stride + partByteCount }
     }
 }
 
