@@ -10,7 +10,7 @@ extension JSONValue {
     }
 
     /// - Parameter runByteCount: about how much text json-c is given at once.
-    init(parsing bytes: RawSpan, limits: JSONLimits, runByteCount: Int) throws(FormatError) {
+    package init(parsing bytes: RawSpan, limits: JSONLimits, runByteCount: Int) throws(FormatError) {
         var scanner = JSONScanner(Span<UInt8>(_bytes: bytes), limits: limits, runByteCount: runByteCount)
         try scanner.scan()
         let tokener = try JSONTokener(depth: limits.depth)

@@ -3,7 +3,7 @@ import Synchronization
 /// The frames that were unpacked last, for readers that take a tensor in runs smaller than a frame.
 ///
 /// Two threads that want the same frame unpack it once: the second waits for the first.
-final class FrameCache: Sendable {
+package final class FrameCache: Sendable {
     private final class Slot: Sendable {
         let index: Int
         let content = Mutex<TensorBytes?>(nil)
@@ -16,10 +16,10 @@ final class FrameCache: Sendable {
     private let capacity: Int
 
     /// - Parameter capacity: frames to keep; what readers still hold lives on without the cache.
-    init(capacity: Int) { self.capacity = capacity }
+    package init(capacity: Int) { self.capacity = capacity }
 
     /// The content of a frame, from memory or from `unpack`.
-    func content(of index: Int, unpack: () throws(FormatError) -> TensorBytes) throws(FormatError) -> TensorBytes {
+    package func content(of index: Int, unpack: () throws(FormatError) -> TensorBytes) throws(FormatError) -> TensorBytes {
         let slot = slots.withLock { slots in
             let slot: Slot
             if let place = slots.firstIndex(where: { $0.index == index }) {

@@ -11,7 +11,7 @@ import Threads
 struct ArtifactWriter {
     let layout: ArtifactLayout
     /// When the inputs are not hashed yet: that is done beside the writing, and the headers are written last.
-    let pending: PendingHeaders?
+    var pending: PendingHeaders?
     /// The tensors, by the index that the layout's places carry.
     let tensors: [LazyTensor]
     /// The output file, or the folder that holds the files when they have names.

@@ -42,7 +42,9 @@ struct PendingHeaders: Sendable {
 
 extension Digest {
     /// The SHA-256 of the SHA-256s of some files, in order.
-    public init(ofFiles files: [SourceFile], threadCount: Int) throws(FormatError) {
-        self.init(of: try hashes(of: files, threadCount: threadCount))
+    public init(ofFiles files: [SourceFile], threadCount: Int) throws {
+        let hashes = InputHashes(of: files)
+        try hashes.hashAll(threadCount: threadCount, progress: Progress())
+        self.init(of: hashes.all)
     }
 }

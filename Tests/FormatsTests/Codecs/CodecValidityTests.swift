@@ -32,6 +32,20 @@ import Testing
         }
     }
 
+    /// Elements are looked at eight bytes at a time; these do not fill the last eight.
+    @Test(arguments: [1, 2, 3, 4097, 4099]) func theLastOfAnOddCountIsFound(_ count: Int) throws {
+        var elements = [Float](repeating: 65504, count: count)
+        for dtype in [DType.f32, .f16, .bf16] {
+            let sound = try Codec.encoded(elements, as: .plain(dtype), columnCount: count)
+            #expect(Codec.firstInvalidBlock(.plain(dtype), sound) == nil)
+        }
+        elements[count - 1] = .nan
+        for dtype in [DType.f32, .f16, .bf16] {
+            let bytes = try Codec.encoded(elements, as: .plain(dtype), columnCount: count)
+            #expect(Codec.firstInvalidBlock(.plain(dtype), bytes) == count - 1)
+        }
+    }
+
     @Test func largeDoublesAreValid() {
         let bytes: [UInt8] = [0, 0, 0, 0, 0, 0, 0xe0, 0x7f]  // 2^1023
         #expect(Codec.firstInvalidBlock(.plain(.f64), bytes) == nil)

@@ -3,6 +3,7 @@ import Foundation
 import Synchronization
 import Testing
 import TestSupport
+import Threads
 
 /// A model, its plain file, and ways to compress it.
 struct CompressedModel {
@@ -55,6 +56,21 @@ struct CompressedModel {
         try file.unpack(to: output)
         try output.finish()
         #expect(try folder.read("m.gguf") == model.plain)
+    }
+
+    /// Many more frames than are kept, each wanted several times and by two threads at once.
+    @Test(arguments: [1, 3, 1000]) func frameCacheGivesEachFrameItsOwnContent(capacity: Int) throws {
+        let cache = FrameCache(capacity: capacity)
+        try inParallel(count: 4000, threadCount: 4) { position throws(FormatError) in
+            let index = position / 3 % 40
+            let content = try cache.content(of: index) { TensorBytes([UInt8(index), 1]) }
+            #expect(content.array == [UInt8(index), 1])
+        }
+        // A frame that could not be unpacked is tried again.
+        #expect(throws: FormatError.self) {
+            try cache.content(of: 77) { () throws(FormatError) in throw FormatError(.unsupported(what: "this frame")) }
+        }
+        #expect(try cache.content(of: 77) { TensorBytes([7]) }.array == [7])
     }
 
     @Test(arguments: 0..<4 as Range<UInt64>) func stockZstdGivesThePlainFile(seed: UInt64) throws {
