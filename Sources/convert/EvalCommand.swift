@@ -9,25 +9,46 @@ extension EvaluationProtocol: ExpressibleByArgument {}
 struct EvalCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "eval",
-        abstract: "Measures how well a model predicts a text, and how far it is from a reference.")
+        abstract: "Measures how well a model predicts a text or answers questions, and how far it is from a reference.",
+        discussion: """
+            Protocols: 'hf' cuts the text into windows side by side and judges every token of a window but the first; 'llama.cpp' \
+            begins each window with BOS where the model wants one and judges the tokens of its second half.
+
+            A task file has a JSON object per line: "context" and "choices" are texts, "label" is the number of the right choice, \
+            from 0. A choice follows its context as it stands.
+            """)
 
     @Argument(help: ArgumentHelp("A model file or directory.", valueName: "model"))
     var path: String
 
-    @Option(help: ArgumentHelp("Token ids instead of a text: .npy or safetensors.", valueName: "file"))
-    var tokens: String
+    @Option(help: ArgumentHelp("A UTF-8 text to predict. May be repeated; files are joined by an empty line.", valueName: "file"))
+    var text: [String] = []
 
-    @Option(help: ArgumentHelp("The model to compare with, token by token.", valueName: "model"))
+    @Option(help: ArgumentHelp("Token ids instead of a text: .npy or safetensors.", valueName: "file"))
+    var tokens: String?
+
+    @Option(help: ArgumentHelp("Multiple-choice questions, JSON lines.", valueName: "file.jsonl"))
+    var tasks: String?
+
+    @Option(help: ArgumentHelp("The model to compare with, token by token, or its logits as --save-logits kept them.", valueName: "model"))
     var reference: String?
 
-    @Option(name: .customLong("protocol"), help: "How windows are cut and which tokens count: hf or llama.cpp.")
-    var protocolName: EvaluationProtocol = .huggingFace
+    @Option(help: ArgumentHelp(
+        "Keep the reference's logits (without --reference: the model's) in a file, which later runs take as --reference.", valueName: "file"))
+    var saveLogits: String?
 
-    @Option(help: ArgumentHelp("Tokens of a window (default: 2048 for hf, 512 for llama.cpp, or the model's context).", valueName: "n"))
+    @Option(name: .customLong("protocol"), help: "How windows are cut and which tokens count: hf or llama.cpp (default: hf, or that of saved logits).")
+    var protocolName: EvaluationProtocol?
+
+    @Option(help: ArgumentHelp(
+        "Tokens of a window (default: that of saved logits; or 2048 for hf, 512 for llama.cpp, at most the model's context).", valueName: "n"))
     var context: Int?
 
     @Option(help: ArgumentHelp("The most windows.", valueName: "n"))
     var windows: Int?
+
+    @Option(name: .customLong("work"), help: ArgumentHelp("Keep finished windows and items here and go on from them.", valueName: "folder"))
+    var workFolder: String?
 
     @Option(help: ArgumentHelp("Decoded weights that may stay in memory (default 768MiB).", valueName: "size"))
     var memory: ByteSize?
@@ -38,40 +59,143 @@ struct EvalCommand: ParsableCommand {
     @OptionGroup var work: WorkOptions
     @OptionGroup var model: ModelOptions
 
+    func validate() throws {
+        if !text.isEmpty && tokens != nil { throw ValidationError("--text and --tokens exclude each other") }
+        if text.isEmpty && tokens == nil && tasks == nil { throw ValidationError("nothing to evaluate on: give --text, --tokens or --tasks") }
+        if text.isEmpty && tokens == nil && (reference != nil || saveLogits != nil) {
+            throw ValidationError("\(reference != nil ? "--reference" : "--save-logits") needs --text or --tokens")
+        }
+        if let windows, windows < 1 { throw ValidationError("--windows takes a number above zero") }
+        if let context, context < 2 { throw ValidationError("--context takes a number from 2 on") }
+    }
+
     func run() throws {
-        let library = try model.library()
-        let budget = memory?.byteCount ?? 768 << 20
-        func network(_ path: String) throws -> Network {
-            try TensorGraph(try openTensorSource(at: path), architectures: library)
-                .network(weightBudget: reference == nil ? budget : budget / 2, threadCount: work.threadCount)
+        let gauge = MemoryGauge()
+        let subject = try OpenedModel(path, library: try model.library())
+        let other = try reference.map { try OpenedReference($0, library: try model.library()) }
+        if saveLogits != nil, case .saved? = other { throw ValidationError("--save-logits: these logits are saved already") }
+        let (progress, finish) = ProgressBar.progress(isQuiet: work.quiet) { gauge.sample() }
+        let interruption = Interruption(stopping: progress)
+        defer {
+            finish()
+            interruption.end()
         }
-        let subject = try network(path)
-        let evaluation = try Evaluation(
-            of: subject, against: try reference.map { try network($0) }, tokens: try TokenFile.read(tokens),
-            context: context ?? min(protocolName.defaultContext, subject.model.hyperparameters[.context] ?? Int.max),
-            windowLimit: windows, protocol: protocolName)
-        let start = ContinuousClock.now
-        var scores: [TokenScore] = []
-        for first in stride(from: 0, to: evaluation.windows.count, by: evaluation.windowsAtOnce) {
-            let range = first..<min(evaluation.windows.count, first + evaluation.windowsAtOnce)
-            scores += try evaluation.scores(ofWindows: range).joined()
+        let isCompared = if case .model? = other { true } else { false }
+        let budget = (memory?.byteCount ?? 768 << 20) / (isCompared ? 2 : 1)
+        let network = try subject.network(weightBudget: budget, threadCount: work.threadCount)
+
+        let evaluation = try windowEvaluation(subject, network, other, budget: budget)
+        let choices = try tasks.map { path in
+            try ChoiceEvaluation(of: network, items: try ChoiceItem.read(path, tokenizer: try subject.tokenizer()), path: path)
         }
-        let elapsed = ContinuousClock.now - start
-        let seconds = Double(elapsed.components.seconds) + Double(elapsed.components.attoseconds) * 1e-18
-        let summary = EvaluationSummary(scores)
-        let tokenCount = evaluation.windows.reduce(0) { $0 + $1.count }
-        var object: JSONObject = [
-            "perplexity": .number(summary.perplexity), "perplexity_stderr": .number(summary.perplexityError),
-            "tokens": .integer(summary.tokenCount), "windows": .integer(evaluation.windows.count),
-            "tokens_per_second": .number(Double(tokenCount) / seconds),
-        ]
-        if let divergence = summary.divergence {
-            object["kl_divergence"] = .object([
-                "mean": .number(divergence.mean), "median": .number(divergence.median), "p99": .number(divergence.percentile99),
-            ])
-            object["top1_agreement"] = .number(divergence.top1Agreement)
-            object["logit_rms"] = .number(divergence.logitRootMeanSquare)
+        var keeping: EvaluationWork?
+        if let workFolder {
+            let files = subject.source.files + (other?.files ?? [])
+            keeping = try EvaluationWork(
+                directory: workFolder, inputs: try HashedInputs(files, threadCount: work.threadCount, progress: progress))
         }
-        standardOutput(JSONValue.object(object).text(pretty: true) + "\n")
+        var report = EvaluationReport(model: path, reference: other?.name, threadCount: work.threadCount)
+        if let evaluation {
+            var logits: (path: String, modelName: String, inputs: HashedInputs)?
+            if let saveLogits {
+                let files = other?.files ?? subject.source.files
+                logits = (saveLogits, other?.name ?? path, try HashedInputs(files, threadCount: work.threadCount, progress: progress))
+            }
+            let result = try EvaluationRun(
+                evaluation, work: keeping, savingLogitsTo: logits, threadCount: work.threadCount
+            ).run(progress: progress)
+            report.add(evaluation, result, byteCount: (try? subject.tokenizer()).map(evaluation.judgedByteCount))
+        }
+        if let choices { report.add(choices, try ChoiceRun(choices, work: keeping).run(progress: progress)) }
+        gauge.sample()
+        report.peakMemoryByteCount = gauge.peakByteCount
+        finish()
+        standardOutput(json ? report.json.text(pretty: true) + "\n" : report.text)
+    }
+
+    /// The text in windows; `nil` when there is none.
+    private func windowEvaluation(
+        _ subject: OpenedModel, _ network: Network, _ other: OpenedReference?, budget: Int
+    ) throws -> Evaluation? {
+        guard tokens != nil || !text.isEmpty else { return nil }
+        var saved: SavedLogits?
+        var against: Evaluation.Reference?
+        switch other {
+        case .model(let model):
+            against = .network(try model.network(weightBudget: budget, threadCount: work.threadCount), name: model.path)
+        case .saved(let logits):
+            saved = logits
+            against = .saved(logits)
+        case nil: break
+        }
+        let protocolName = protocolName ?? saved?.shape.protocolName ?? .huggingFace
+        let limit = min(protocolName.defaultContext, network.model.hyperparameters[.context] ?? Int.max)
+        var content: TokenText
+        if let tokens {
+            content = try TokenText(tokenFile: tokens)
+        } else {
+            content = try TokenText(files: text, protocol: protocolName, tokenizer: try subject.tokenizer())
+        }
+        let tokenizer = try? subject.tokenizer()
+        return try Evaluation(
+            of: network, named: path, against: against, text: content, context: context ?? saved?.shape.context ?? limit,
+            windowLimit: windows ?? saved?.shape.windowCount, protocol: protocolName,
+            bos: tokenizer.flatMap { $0.addsBOS ? $0.bos : nil })
+    }
+}
+
+/// A model that was opened: headers only.
+struct OpenedModel {
+    let path: String
+    let source: any TensorSource
+    let graph: TensorGraph
+
+    init(_ path: String, library: ArchitectureLibrary) throws {
+        try self.init(path, source: try openTensorSource(at: path), library: library)
+    }
+
+    init(_ path: String, source: any TensorSource, library: ArchitectureLibrary) throws {
+        self.path = path
+        self.source = source
+        graph = try TensorGraph(source, architectures: library)
+    }
+
+    func network(weightBudget: Int, threadCount: Int) throws -> Network {
+        do throws(ModelError) {
+            return try graph.network(weightBudget: weightBudget, threadCount: threadCount)
+        } catch {
+            throw ModelError(error.reason, path: error.path ?? path)
+        }
+    }
+
+    func tokenizer() throws -> any TextTokenizer { throw EvaluationError(.noTokenizer, path: path) }
+}
+
+/// What a model is compared with.
+enum OpenedReference {
+    case model(OpenedModel)
+    case saved(SavedLogits)
+
+    init(_ path: String, library: ArchitectureLibrary) throws {
+        let source = try openTensorSource(at: path)
+        if SavedLogits.isSaved(in: source) {
+            self = .saved(try SavedLogits(source, path: path))
+        } else {
+            self = .model(try OpenedModel(path, source: source, library: library))
+        }
+    }
+
+    var files: [SourceFile] {
+        switch self {
+        case .model(let model): model.source.files
+        case .saved(let logits): logits.files
+        }
+    }
+
+    var name: String {
+        switch self {
+        case .model(let model): model.path
+        case .saved(let logits): logits.modelName
+        }
     }
 }

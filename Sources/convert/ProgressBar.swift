@@ -13,19 +13,27 @@ final class ProgressBar: Sendable {
     private let drawing = Mutex(Drawing())
 
     /// Progress for a run: drawn when a person is watching and `isQuiet` is false, silent otherwise.
-    static func progress(isQuiet: Bool) -> (progress: Progress, finish: @Sendable () -> Void) {
-        guard standardErrorIsTerminal, !isQuiet else { return (Progress(), {}) }
+    /// - Parameter observer: called at every step as well, drawn or not.
+    static func progress(
+        isQuiet: Bool, observer: @escaping @Sendable () -> Void = {}
+    ) -> (progress: Progress, finish: @Sendable () -> Void) {
+        guard standardErrorIsTerminal, !isQuiet else { return (Progress { _ in observer() }, {}) }
         let bar = ProgressBar()
-        return (Progress { bar.draw($0) }, { bar.finish() })
+        return (
+            Progress {
+                observer()
+                bar.draw($0)
+            }, { bar.finish() }
+        )
     }
 
     private func draw(_ state: Progress.State) {
         drawing.withLock { drawing in
             let now = ContinuousClock.now
-            if drawing.phase != state.phase || state.doneByteCount == 0 {
+            if drawing.phase != state.phase || state.done == 0 {
                 drawing.phase = state.phase
                 drawing.phaseStart = now
-            } else if state.doneByteCount < state.totalByteCount, let last = drawing.lastDrawn, now - last < .milliseconds(100) {
+            } else if state.done < state.total, let last = drawing.lastDrawn, now - last < .milliseconds(100) {
                 return
             }
             drawing.lastDrawn = now
@@ -35,16 +43,23 @@ final class ProgressBar: Sendable {
     }
 
     private func line(for state: Progress.State, elapsed: Duration) -> String {
-        let fraction = state.totalByteCount > 0 ? Double(state.doneByteCount) / Double(state.totalByteCount) : 1
+        let fraction = state.total > 0 ? Double(state.done) / Double(state.total) : 1
         let width = 30
         let filled = Int(fraction * Double(width))
         let bar = String(repeating: "#", count: filled) + String(repeating: "-", count: width - filled)
         var line = "\(state.phase.rawValue) [\(bar)] \(formatted(fraction * 100, decimals: 0)) %"
         let seconds = Double(elapsed.components.seconds) + Double(elapsed.components.attoseconds) * 1e-18
-        if seconds > 0.2, state.doneByteCount > 0 {
-            let rate = Double(state.doneByteCount) / seconds
-            let left = Double(state.totalByteCount - state.doneByteCount) / rate
-            line += "  \(formatted(bytes: Int(rate)))/s  \(formattedDuration(left)) left"
+        if seconds > 0.2, state.done > 0 {
+            let rate = Double(state.done) / seconds
+            let left = Double(state.total - state.done) / rate
+            let speed =
+                switch state.phase.unit {
+                case .bytes: "\(formatted(bytes: Int(rate)))/s"
+                case .layers: "\(formatted(rate * 60, decimals: 1)) layers/min"
+                case .rows: "\(formatted(rate, decimals: 0)) rows/s"
+                case .tokens: "\(formatted(rate, decimals: rate < 99.95 ? 1 : 0)) tokens/s"
+                }
+            line += "  \(speed)  \(formattedDuration(left)) left"
         }
         return line
     }

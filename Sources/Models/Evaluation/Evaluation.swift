@@ -1,142 +1,91 @@
 import Formats
 import Threads
 
-/// What one token that counts gave.
-public struct TokenScore: Sendable, Equatable {
-    /// Minus the log-probability of the token that came.
-    public var negativeLogLikelihood: Double
-    /// Against the reference: divergence, whether both put the same token first, and the mean squared difference of logits.
-    public var reference: (divergence: Double, agrees: Bool, squareDifference: Double)?
-
-    public init(negativeLogLikelihood: Double, reference: (divergence: Double, agrees: Bool, squareDifference: Double)? = nil) {
-        self.negativeLogLikelihood = negativeLogLikelihood
-        self.reference = reference
-    }
-
-    public static func == (a: TokenScore, b: TokenScore) -> Bool {
-        a.negativeLogLikelihood == b.negativeLogLikelihood && a.reference?.divergence == b.reference?.divergence
-            && a.reference?.agrees == b.reference?.agrees && a.reference?.squareDifference == b.reference?.squareDifference
-    }
-}
-
-/// Runs a model over windows of tokens and scores what it says, alone or beside a reference.
+/// A text cut into windows that a model is to be judged on, alone or beside a reference.
 public struct Evaluation: Sendable {
     public let network: Network
-    /// The model to compare with: same vocabulary.
-    public let reference: Network?
+    /// Where the model came from, for messages.
+    public let modelName: String
+    public let reference: Reference?
     public let windows: [[Int]]
+    public let context: Int
     public let protocolName: EvaluationProtocol
     /// What the artifact does inside the pass.
     public let hooks: (any ForwardHooks)?
 
-    /// - Throws: `ForwardError` for a window longer than a model's context, or ids outside its vocabulary;
-    ///   `EvaluationError` for a text shorter than a window and for vocabularies that differ.
+    /// What a model is compared with; it must have the same vocabulary.
+    public enum Reference: Sendable {
+        case network(Network, name: String)
+        case saved(SavedLogits)
+    }
+
+    /// - Parameter bos: the token that begins every window in llama.cpp's protocol; `nil` for none.
+    /// - Throws: `EvaluationError` naming the model for a window longer than its context and for an embedding that is smaller
+    ///   than its vocabulary, the text for ids outside the vocabulary and when it is shorter than a window, the reference
+    ///   when its vocabulary or its saved windows are others.
     public init(
-        of network: Network, against reference: Network? = nil, tokens: [Int], context: Int, windowLimit: Int? = nil,
-        protocol protocolName: EvaluationProtocol, bos: Int? = nil, hooks: (any ForwardHooks)? = nil
+        of network: Network, named modelName: String, against reference: Reference? = nil, text: TokenText, context: Int,
+        windowLimit: Int? = nil, protocol protocolName: EvaluationProtocol, bos: Int? = nil, hooks: (any ForwardHooks)? = nil
     ) throws {
-        guard context >= 2 else { throw EvaluationError.windowTooShort(context: context) }
-        try network.checkContext(context)
-        try reference?.checkContext(context)
-        if let reference, reference.model.hyperparameters.vocabulary != network.model.hyperparameters.vocabulary {
-            throw EvaluationError.vocabulariesDiffer(
-                network.model.hyperparameters.vocabulary, reference.model.hyperparameters.vocabulary)
+        guard context >= 2 else { throw EvaluationError(.windowTooShort(context: context)) }
+        let vocabulary = try Evaluation.check(network, named: modelName, context: context)
+        guard !text.ids.isEmpty else { throw EvaluationError(.emptyText, path: text.name) }
+        for (position, token) in text.ids.enumerated() where !(0..<vocabulary).contains(token) {
+            throw EvaluationError(.tokenOutOfRange(id: token, position: position, vocabulary: vocabulary), path: text.name)
         }
-        windows = protocolName.windows(of: tokens, context: context, bos: bos, limit: windowLimit)
-        guard !windows.isEmpty else { throw EvaluationError.textTooShort(tokens: tokens.count, context: context) }
-        for (position, token) in tokens.enumerated() where !(0..<network.model.hyperparameters.vocabulary).contains(token) {
-            throw ForwardError.tokenOutOfRange(
-                id: token, position: position, vocabulary: network.model.hyperparameters.vocabulary)
+        windows = protocolName.windows(of: text.ids, context: context, bos: bos, limit: windowLimit)
+        guard !windows.isEmpty else { throw EvaluationError(.textTooShort(tokens: text.ids.count, context: context), path: text.name) }
+        switch reference {
+        case .network(let other, let name):
+            let count = try Evaluation.check(other, named: name, context: context)
+            guard count == vocabulary else { throw EvaluationError(.vocabulariesDiffer(model: vocabulary, reference: count), path: name) }
+        case .saved(let logits):
+            try logits.check(windows: windows, context: context, protocol: protocolName, vocabulary: vocabulary)
+        case nil: break
         }
         self.network = network
+        self.modelName = modelName
         self.reference = reference
+        self.context = context
         self.protocolName = protocolName
         self.hooks = hooks
     }
 
-    /// Windows that go through the layers together: as many as keep the residual stream within 64 MiB.
-    public var windowsAtOnce: Int {
-        let width = max(network.model.hyperparameters.hidden, reference?.model.hyperparameters.hidden ?? 0)
-        return max(1, (16 << 20) / max(1, width * (windows.first?.count ?? 1)))
+    /// - Returns: the size of the vocabulary.
+    private static func check(_ network: Network, named name: String, context: Int) throws(EvaluationError) -> Int {
+        do throws(ForwardError) { try network.checkContext(context) } catch { throw EvaluationError(.forward(error), path: name) }
+        let vocabulary = network.model.hyperparameters.vocabulary
+        if let rows = network.weights.info(of: network.embeddingName)?.rowCount, rows < vocabulary {
+            throw EvaluationError(.embeddingTooSmall(rows: rows, vocabulary: vocabulary), path: name)
+        }
+        return vocabulary
+    }
+
+    public var vocabulary: Int { network.model.hyperparameters.vocabulary }
+
+    /// Rows of a window that are judged; row r predicts token r + 1.
+    public var judgedRows: Range<Int> { protocolName.scoredRows(context: context) }
+
+    /// Windows go through the layers in batches, always cut alike, so that a run that goes on gives what it would have given.
+    ///
+    /// A batch holds at least a window and at most 8192 tokens, for which decoding the weights again costs little, and its residual stream
+    /// takes at most 64 MiB.
+    public var batches: [Range<Int>] {
+        var width = network.model.hyperparameters.hidden
+        if case .network(let other, _) = reference { width = max(width, other.model.hyperparameters.hidden) }
+        let count = max(1, min(8192, (16 << 20) / max(1, width)) / context)
+        return stride(from: 0, to: windows.count, by: count).map { $0..<min(windows.count, $0 + count) }
     }
 
     /// Scores some windows.
     /// - Parameter progress: called with the share of the work that is done, from 0 to 1.
     /// - Returns: one list per window, a score per token that counts.
-    public func scores(ofWindows range: Range<Int>, progress: (Double) throws -> Void = { _ in }) throws -> [[TokenScore]] {
-        let part = Array(windows[range])
-        let passes = reference == nil ? 1.0 : 2.0
-        var batch = try hidden(of: network, part, hooks: hooks) { try progress($0 * 0.9 / passes) }
-        var referenceBatch = try reference.map { network in
-            try hidden(of: network, part, hooks: nil) { try progress((1 + $0) * 0.9 / passes) }
-        }
-        var results: [[TokenScore]] = []
-        var logits: [Float] = [], referenceLogits: [Float] = []
-        for (index, sequence) in batch.sequences.enumerated() {
-            results.append([])
-            let scored = protocolName.scoredRows(context: part[index].count)
-            let step = network.logitRowsAtOnce
-            for first in stride(from: scored.lowerBound, to: scored.upperBound, by: step) {
-                let rows = first..<min(scored.upperBound, first + step)
-                let shifted = rows.lowerBound + sequence.rows.lowerBound..<rows.upperBound + sequence.rows.lowerBound
-                try network.logits(of: batch, rows: shifted, into: &logits, hooks: hooks)
-                if let reference, let other = referenceBatch {
-                    try reference.logits(of: other, rows: shifted, into: &referenceLogits)
-                }
-                results[index] += scores(
-                    logits, reference == nil ? nil : referenceLogits, next: Array(part[index][rows.lowerBound + 1..<rows.upperBound + 1]))
-            }
-            try progress(0.9 + 0.1 * Double(index + 1) / Double(part.count))
-        }
-        batch.hidden = []
-        referenceBatch = nil
+    public func scores(
+        ofWindows range: Range<Int>, progress: @escaping @Sendable (Double) throws -> Void = { _ in }
+    ) throws -> [[TokenScore]] {
+        var batch = try WindowBatch(self, windows: range, progress: progress)
+        var results = [[TokenScore]](repeating: [], count: range.count)
+        while let rows = try batch.next() { results[rows.window - range.lowerBound] += rows.scores }
         return results
-    }
-
-    private func hidden(
-        of network: Network, _ part: [[Int]], hooks: (any ForwardHooks)?, progress: (Double) throws -> Void
-    ) throws -> Batch {
-        var batch = try network.embed(part)
-        var caches: [KeyValueCache]?
-        let tables = network.rotaryTables(contextLength: part.map(\.count).max() ?? 0)
-        try network.runLayers(on: &batch, caches: &caches, tables: tables, hooks: hooks) { layer in
-            try progress(Double(layer + 1) / Double(network.layerCount))
-        }
-        batch.dropScratch()
-        return batch
-    }
-
-    private func scores(_ logits: [Float], _ referenceLogits: [Float]?, next: [Int]) -> [TokenScore] {
-        let vocabulary = network.model.hyperparameters.vocabulary
-        return ordered(count: next.count, threadCount: network.threadCount) { row in
-            let said = logits.span.extracting(row * vocabulary..<(row + 1) * vocabulary)
-            let summary = LogitSummary(said)
-            var score = TokenScore(negativeLogLikelihood: -summary.logProbability(of: next[row], in: said))
-            if let referenceLogits {
-                let other = referenceLogits.span.extracting(row * vocabulary..<(row + 1) * vocabulary)
-                let otherSummary = LogitSummary(other)
-                let distance = divergence(other, said, otherSummary, summary)
-                score.reference = (
-                    distance.divergence, otherSummary.index == summary.index, distance.squareDifference / Double(vocabulary)
-                )
-            }
-            return score
-        }
-    }
-}
-
-/// Why a text cannot be evaluated.
-public enum EvaluationError: Error, Sendable, Equatable, CustomStringConvertible {
-    case windowTooShort(context: Int)
-    case textTooShort(tokens: Int, context: Int)
-    case vocabulariesDiffer(Int, Int)
-
-    public var description: String {
-        switch self {
-        case .windowTooShort(let context): "a window of \(context) tokens predicts nothing; the smallest is 2"
-        case .textTooShort(let tokens, let context): "the text has \(tokens) tokens, a window needs \(context)"
-        case .vocabulariesDiffer(let model, let reference):
-            "the model's vocabulary has \(model) tokens, the reference's \(reference)"
-        }
     }
 }

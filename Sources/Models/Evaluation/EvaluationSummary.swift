@@ -14,6 +14,8 @@ public struct EvaluationSummary: Sendable {
     public let perplexityError: Double
     /// Mean negative log-likelihood in nats.
     public let meanNegativeLogLikelihood: Double
+    /// Nats of all tokens together, in bits, per byte of the text they stand for; `nil` when the bytes are not known.
+    public let bitsPerByte: Double?
     /// Against the reference; `nil` without one.
     public let divergence: Divergence?
 
@@ -31,8 +33,9 @@ public struct EvaluationSummary: Sendable {
         public let logitRootMeanSquare: Double
     }
 
+    /// - Parameter byteCount: bytes of text that the tokens stand for.
     /// - Precondition: there is at least one score.
-    public init(_ scores: [TokenScore]) {
+    public init(_ scores: [TokenScore], byteCount: Int? = nil) {
         precondition(!scores.isEmpty, "scores of a text")
         let count = Double(scores.count)
         let likelihoods = scores.map(\.negativeLogLikelihood)
@@ -42,7 +45,8 @@ public struct EvaluationSummary: Sendable {
         meanNegativeLogLikelihood = mean
         perplexity = exp(mean)
         perplexityError = scores.count > 1 ? exp(mean) * (variance / (count - 1)).squareRoot() : 0
-        let comparisons = scores.compactMap(\.reference)
+        bitsPerByte = byteCount.map { mean * count / log(2.0) / Double($0) }
+        let comparisons = scores.compactMap(\.comparison)
         guard comparisons.count == scores.count else {
             divergence = nil
             return

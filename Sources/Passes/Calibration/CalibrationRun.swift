@@ -66,7 +66,7 @@ public struct CalibrationRun {
         let stream = try LayerStream(network, windows: windows.windows, folder: folder, startingAt: first)
         let collector = StatisticsCollector(kinds, model: network.model, threadCount: threadCount)
         let tokenCount = windows.windows.count * windows.context
-        progress.begin(.calibrating, byteCount: (network.layerCount - first) * tokenCount)
+        progress.begin(.calibrating, total: (network.layerCount - first) * tokenCount)
         for layer in first..<network.layerCount {
             try stream.advance(try network.block(layer), hooks: collector) { tokens in
                 try progress.checkCancellation()

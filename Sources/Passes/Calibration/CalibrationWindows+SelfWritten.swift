@@ -18,7 +18,7 @@ extension CalibrationWindows {
         writtenBy network: Network, count: Int, context: Int, seed: UInt64, firstToken: Int?, progress: (Int) throws -> Void = { _ in }
     ) throws {
         try network.checkContext(context)
-        guard context > 0 else { throw EvaluationError.windowTooShort(context: context) }
+        guard context > 0 else { throw EvaluationError(.windowTooShort(context: context)) }
         let vocabulary = network.model.hyperparameters.vocabulary
         var windows: [[Int]] = []
         // Keys and values of the sequences that are written together stay within 256 MiB, unless one alone takes more.

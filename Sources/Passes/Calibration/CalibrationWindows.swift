@@ -19,7 +19,7 @@ public struct CalibrationWindows: Sendable, Equatable {
     ///   - seed: of the generator that chooses the places.
     /// - Throws: `EvaluationError.textTooShort`.
     public init(drawnFrom tokens: [Int], count: Int, context: Int, seed: UInt64) throws(EvaluationError) {
-        guard tokens.count >= context, context > 0 else { throw .textTooShort(tokens: tokens.count, context: context) }
+        guard tokens.count >= context, context > 0 else { throw EvaluationError(.textTooShort(tokens: tokens.count, context: context)) }
         var generator = SeededGenerator(seed: seed)
         windows = (0..<count).map { _ in
             let start = Int.random(in: 0...tokens.count - context, using: &generator)
@@ -29,7 +29,7 @@ public struct CalibrationWindows: Sendable, Equatable {
 
     /// Windows side by side, from the start: for token files that were cut already.
     public init(inOrder tokens: [Int], count: Int, context: Int) throws(EvaluationError) {
-        guard tokens.count >= context, context > 0 else { throw .textTooShort(tokens: tokens.count, context: context) }
+        guard tokens.count >= context, context > 0 else { throw EvaluationError(.textTooShort(tokens: tokens.count, context: context)) }
         windows = (0..<min(count, tokens.count / context)).map { Array(tokens[$0 * context..<($0 + 1) * context]) }
     }
 

@@ -45,7 +45,7 @@ extension Comparison {
         onlyInA = a.tensors.map(\.info.name).filter { b[$0] == nil }
         onlyInB = b.tensors.map(\.info.name).filter { a[$0] == nil }
         let pairs = a.tensors.compactMap { tensor in b[tensor.info.name].map { (tensor, $0) } }
-        progress.begin(.comparing, byteCount: pairs.reduce(0) { $0 + $1.0.info.byteCount })
+        progress.begin(.comparing, total: pairs.reduce(0) { $0 + $1.0.info.byteCount })
         let results = Mutex([TensorComparison?](repeating: nil, count: pairs.count))
         try inParallel(count: pairs.count, threadCount: threadCount) { index throws(any Error) in
             let result = try TensorComparison(pairs[index].0, pairs[index].1)

@@ -17,7 +17,7 @@ public struct Soundness: Sendable {
     public init(_ source: any TensorSource, threadCount: Int, progress: Progress = Progress()) {
         let tensors = source.manifest.tensors
         let total = tensors.reduce(0) { $0 + $1.byteCount }
-        progress.begin(.verifying, byteCount: total)
+        progress.begin(.verifying, total: total)
         let found = Mutex([String?](repeating: nil, count: tensors.count))
         inParallel(count: tensors.count, threadCount: threadCount) { index in
             let fault = Soundness.fault(in: tensors[index], at: index, of: source)

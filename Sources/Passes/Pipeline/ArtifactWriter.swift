@@ -39,7 +39,7 @@ struct ArtifactWriter {
         let pieces = layout.pieces(ofAbout: Self.pieceByteCount)
         let byTensor = Dictionary(grouping: pieces.indices) { pieces[$0].tensor }
         let hashes = Mutex([UInt64?](repeating: nil, count: pieces.count))
-        progress.begin(.writing, byteCount: pieces.reduce(0) { $0 + $1.byteCount })
+        progress.begin(.writing, total: pieces.reduce(0) { $0 + $1.byteCount })
 
         let resumed = try finishedEarlier(files: files, pieces: pieces, byTensor: byTensor, hashes: hashes)
         try writePieces(pieces, byTensor: byTensor, to: files, hashes: hashes, skipping: resumed)
@@ -47,7 +47,7 @@ struct ArtifactWriter {
         precondition(layout.files.map(\.header.count) == self.layout.files.map(\.header.count), "headers changed their length")
         try writeHeaders(layout, to: files)
 
-        progress.begin(.readingBack, byteCount: pieces.reduce(0) { $0 + $1.byteCount })
+        progress.begin(.readingBack, total: pieces.reduce(0) { $0 + $1.byteCount })
         try readBack(layout, pieces, from: files, hashes: hashes.withLock { $0 })
         try giveNames(files)
         return resumed.count

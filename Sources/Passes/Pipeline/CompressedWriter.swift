@@ -26,7 +26,7 @@ struct CompressedWriter {
         }
         let levels = LevelChoices(tensors: tensors, requestedLevel: output.compressionLevel)
         let fresh = Mutex<Set<Int>>([])
-        progress.begin(.writing, byteCount: file.byteCount)
+        progress.begin(.writing, total: file.byteCount)
         let trailer = try GGUFZst.write(
             file, pieces: pieces, to: part, threadCount: threadCount, didWrite: { progress.advance(pieces[$0].byteCount) }
         ) { piece in
@@ -44,7 +44,7 @@ struct CompressedWriter {
 
     /// Every frame must have the hash that it had in memory, and unpack to content with the checksum of what went in.
     private func readBack(_ part: OutputFile, trailer: [UInt8]) throws {
-        progress.begin(.readingBack, byteCount: file.byteCount)
+        progress.begin(.readingBack, total: file.byteCount)
         let bytes = try MappedFile(path: part.partPath).bytes
         guard bytes.count >= trailer.count, bytes[bytes.count - trailer.count..<bytes.count].array == trailer else {
             throw PipelineError.readBackMismatch(path: output.path, tensor: "", what: "the seek table differs")

@@ -20,7 +20,7 @@ final class InputHashes: Sendable {
 
     /// Hashes all files, in parallel over the files, before anything else is done.
     func hashAll(threadCount: Int, progress: Progress) throws {
-        progress.begin(.hashing, byteCount: files.reduce(0) { $0 + $1.byteCount })
+        progress.begin(.hashing, total: files.reduce(0) { $0 + $1.byteCount })
         try inParallel(count: files.count, threadCount: threadCount) { index throws(any Error) in
             try hash(index, progress: progress)
             progress.advance(files[index].byteCount)

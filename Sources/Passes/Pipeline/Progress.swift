@@ -10,18 +10,34 @@ public final class Progress: Sendable {
         case verifying
         case calibrating
         case rounding
+        case evaluating
+        case scoring = "scoring choices"
+
+        /// What is counted.
+        public var unit: Unit {
+            switch self {
+            case .hashing, .writing, .readingBack, .comparing, .verifying: .bytes
+            case .calibrating: .rows
+            case .rounding: .layers
+            case .evaluating, .scoring: .tokens
+            }
+        }
     }
+
+    /// Rows are tokens on their way through one layer.
+    public enum Unit: Sendable { case bytes, layers, rows, tokens }
 
     /// Where a run stands.
     public struct State: Sendable {
         public var phase: Phase
-        public var doneByteCount: Int
-        public var totalByteCount: Int
+        /// In the phase's unit, as the total.
+        public var done: Int
+        public var total: Int
     }
 
     private let listener: @Sendable (State) -> Void
     private let isCancelled = Atomic<Bool>(false)
-    private let state = Mutex(State(phase: .hashing, doneByteCount: 0, totalByteCount: 0))
+    private let state = Mutex(State(phase: .hashing, done: 0, total: 0))
 
     /// - Parameter listener: called from working threads, often; it must be quick.
     public init(_ listener: @escaping @Sendable (State) -> Void = { _ in }) {
@@ -36,15 +52,16 @@ public final class Progress: Sendable {
         if isCancelled.load(ordering: .relaxed) { throw .interrupted }
     }
 
-    func begin(_ phase: Phase, byteCount: Int) {
-        let new = State(phase: phase, doneByteCount: 0, totalByteCount: byteCount)
+    /// - Parameter total: what there is to do, in the phase's unit.
+    func begin(_ phase: Phase, total: Int) {
+        let new = State(phase: phase, done: 0, total: total)
         state.withLock { $0 = new }
         listener(new)
     }
 
-    func advance(_ byteCount: Int) {
+    func advance(_ count: Int) {
         let new = state.withLock { state in
-            state.doneByteCount += byteCount
+            state.done += count
             return state
         }
         listener(new)

@@ -38,7 +38,7 @@ struct SequentialRounding {
         let first = finishedLayers()
         if first < network.layerCount {
             let stream = try LayerStream(network, windows: windows.windows, folder: folder, startingAt: first)
-            progress.begin(.rounding, byteCount: (network.layerCount - first))
+            progress.begin(.rounding, total: network.layerCount - first)
             for layer in first..<network.layerCount {
                 try progress.checkCancellation()
                 let tensors = try roundLayer(stream)

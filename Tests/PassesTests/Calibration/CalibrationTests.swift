@@ -74,7 +74,7 @@ private let model = Digest(of: "a model")
         #expect(try run(to: "whole") == 0)
         let stopper = Stopper()
         let progress = Progress { state in
-            if state.phase == .calibrating, state.doneByteCount * 3 > state.totalByteCount { stopper.progress?.cancel() }
+            if state.phase == .calibrating, state.done * 3 > state.total { stopper.progress?.cancel() }
         }
         stopper.progress = progress
         #expect(throws: PipelineError.interrupted) { try run(to: "resumed", progress: progress) }
@@ -102,7 +102,7 @@ private let model = Digest(of: "a model")
     }
 
     @Test func aTextShorterThanASequenceIsRefused() {
-        #expect(throws: EvaluationError.textTooShort(tokens: 3, context: 8)) {
+        #expect(throws: EvaluationError(.textTooShort(tokens: 3, context: 8))) {
             try CalibrationWindows(drawnFrom: [1, 2, 3], count: 1, context: 8, seed: 0)
         }
     }

@@ -44,7 +44,7 @@ private func cast(_ input: String, to path: String) throws -> Conversion {
         let path = scratch.path + "/out.safetensors"
         let stopper = Stopper()
         let progress = Progress { state in
-            if state.phase == .writing, state.doneByteCount > state.totalByteCount / 2 { stopper.progress?.cancel() }
+            if state.phase == .writing, state.done > state.total / 2 { stopper.progress?.cancel() }
         }
         stopper.progress = progress
         let interrupted = try cast(input, to: path)

@@ -1,0 +1,37 @@
+import Formats
+
+/// Input files and the SHA-256 of each.
+public struct HashedInputs: Sendable {
+    public let files: [SourceFile]
+    public let digests: [Digest]
+
+    /// Reads every file once.
+    public init(_ files: [SourceFile], threadCount: Int, progress: Progress = Progress()) throws(FormatError) {
+        let total = files.reduce(0) { $0 + $1.byteCount }
+        progress.begin(.hashing, total: total)
+        digests = try hashes(of: files, threadCount: threadCount)
+        progress.advance(total)
+        self.files = files
+    }
+}
+
+/// The folder where evaluations keep what they finish; one process at a time uses it.
+public final class EvaluationWork: Sendable {
+    private let directory: WorkDirectory
+    private let inputs: HashedInputs
+
+    /// - Parameters:
+    ///   - directory: created when missing, locked for as long as the object lives.
+    ///   - inputs: the files of the model and of its reference.
+    /// - Throws: `PipelineError.workDirectoryBusy`, `.cannotCreate`.
+    public init(directory: String, inputs: HashedInputs) throws {
+        self.directory = try WorkDirectory(path: directory)
+        self.inputs = inputs
+    }
+
+    /// The journal of the evaluation that these facts, the inputs and this version of the tool make.
+    func journal(_ facts: [String]) throws -> EvaluationJournal {
+        let key = Digest(of: inputs.digests + ([toolVersion] + facts).map { Digest(of: $0) })
+        return try EvaluationJournal(directory: directory.path, key: key)
+    }
+}
