@@ -114,7 +114,7 @@ let package = Package(
         .testTarget(
             name: "PassesTests", dependencies: ["Passes", "Formats", "Models", "TestSupport"], exclude: ["Fixtures"], swiftSettings: swiftSettings),
         .testTarget(
-            name: "ModelsTests", dependencies: ["Models", "Formats"], exclude: ["Fixtures"], swiftSettings: swiftSettings),
+            name: "ModelsTests", dependencies: ["Models", "Formats", "CKernels"], exclude: ["Fixtures"], swiftSettings: swiftSettings),
         // The command from outside: the tests start the binary and know none of its modules.
         .testTarget(
             name: "CommandTests",

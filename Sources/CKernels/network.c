@@ -89,7 +89,7 @@ CLONES void resq_softmax(float *x, size_t n, float scale, float cap) {
     for (size_t i = 0; i < n; i += LANES) {
         floats v = LOAD(x, i, n, -INFINITY) * scale;
         if (cap > 0) {
-            v = TANH(v / cap) * cap;
+            v = SELECT(v == v, TANH(v / cap) * cap, v);
             size_t left = n - i;
             if (left < LANES)
                 for (size_t l = left; l < LANES; l++) v[l] = -INFINITY;

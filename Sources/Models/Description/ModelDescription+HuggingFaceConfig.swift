@@ -25,7 +25,7 @@ extension ModelDescription {
             throw ModelError(.invalidKey(key: name, found: "a table of RoPE factors", expected: "its values, to find the scaling"))
         }
         var config = JSONObject()
-        if let source = sourceConfig(metadata, library) {
+        if let source = source(in: metadata, library)?.config {
             config = source
         } else {
             config = try builtConfig(metadata, tensors)
@@ -36,8 +36,8 @@ extension ModelDescription {
         return HuggingFaceConfiguration(config: .object(config), generationConfig: .object(try generationConfig(metadata)))
     }
 
-    /// The configuration kept in the file, if it is still the right one.
-    private func sourceConfig(_ metadata: GGUFMetadata, _ library: ArchitectureLibrary) -> JSONObject? {
+    /// The description by the configuration kept in a GGUF file, if it is still the right one.
+    func source(in metadata: GGUFMetadata, _ library: ArchitectureLibrary = .builtIn) -> ModelDescription? {
         guard let object = Self.object(metadata[Self.sourceConfigKey]) else { return nil }
         do throws(ModelError) {
             let json = JSONValue.object(object)
@@ -48,7 +48,7 @@ extension ModelDescription {
             else { return nil }
             var expected = GGUFMetadata()
             try source.addArchitectureKeys(to: &expected)
-            return expected.keys.allSatisfy { expected[$0] == metadata[$0] } ? object : nil
+            return expected.keys.allSatisfy { expected[$0] == metadata[$0] } ? source : nil
         } catch {
             // Text from a file that does not hold together is no source.
             return nil

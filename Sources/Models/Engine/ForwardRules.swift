@@ -10,11 +10,14 @@ import Formats
 ///       attention-cap?      a number: attention scores s become cap · tanh(s / cap)
 ///       final-cap?          a number: the same for logits
 ///       window?             a number: how many positions a token sees, itself included, in layers with a window
+///       window-switch?      a key of `config.json` that must be true for the window to count
+///       window-start?       a key of `config.json`: the first layer with a window
 ///       expert-weights?     chosen | all: whether the weights of the chosen experts sum to 1
 ///     }
 ///
 /// A number is named by its GGUF key, which `metadata` also derives from `config.json`, or by a key of `config.json`
-/// alone when GGUF has none.
+/// alone when GGUF has none. Which layers have a window is what `layer_types` of `config.json` says, else the
+/// architecture's `sliding-pattern`, else all.
 struct ForwardRules: Sendable {
     enum Activation: String, Sendable, CaseIterable {
         case silu
@@ -30,6 +33,8 @@ struct ForwardRules: Sendable {
     let attentionCap: String?
     let finalCap: String?
     let window: String?
+    let windowSwitch: String?
+    let windowStart: String?
     let expertWeights: ExpertWeights
 
     init(_ reader: inout ArchitectureReader) throws(ModelError) {
@@ -40,6 +45,8 @@ struct ForwardRules: Sendable {
         attentionCap = try reader.optionalString("attention-cap")
         finalCap = try reader.optionalString("final-cap")
         window = try reader.optionalString("window")
+        windowSwitch = try reader.optionalString("window-switch")
+        windowStart = try reader.optionalString("window-start")
         expertWeights = try reader.optionalWord("expert-weights") ?? .chosen
         try reader.finish()
     }
@@ -62,8 +69,13 @@ struct ForwardParameters: Sendable {
     var usesLocalRoPE: [Bool]
     var expertWeights: ForwardRules.ExpertWeights
 
-    /// - Parameter metadata: of the GGUF file the model came from; `nil` when it came from a configuration.
+    /// - Parameter metadata: of the GGUF file the model came from; `nil` when it came from a configuration. A file that
+    ///   still has the configuration it was made from computes as that says: GGUF has no keys for some windows.
     init(_ model: ModelDescription, metadata: GGUFMetadata?) throws(ModelError) {
+        if let metadata, let source = model.source(in: metadata) {
+            try self.init(source, metadata: nil)
+            return
+        }
         guard let rules = model.architecture.forward else {
             throw ModelError(.invalidArchitecture(field: "forward", why: "is missing: this architecture can be converted, not run"))
         }
@@ -90,15 +102,28 @@ struct ForwardParameters: Sendable {
         attentionScale = Float(1 / Double(scalar).squareRoot())
         attentionCap = Float(try number(rules.attentionCap) ?? 0)
         finalCap = Float(try number(rules.finalCap) ?? 0)
-        let window = try number(rules.window).map { Int(min($0, 1e15)) }
+        windows = try Self.windows(of: model, rules, config, width: try number(rules.window))
         let pattern = model.architecture.slidingPattern
-        windows = (0..<numbers.layers).map { layer in
-            guard let pattern else { return window }
-            return (layer + 1) % pattern == 0 ? nil : window
-        }
         usesLocalRoPE = (0..<numbers.layers).map { layer in
             model.rope.localTheta != nil && pattern.map { (layer + 1) % $0 != 0 } ?? false
         }
         expertWeights = rules.expertWeights
+    }
+
+    private static func windows(
+        of model: ModelDescription, _ rules: ForwardRules, _ config: ConfigReader, width: Double?
+    ) throws(ModelError) -> [Int?] {
+        let layers = model.hyperparameters.layers
+        let none = [Int?](repeating: nil, count: layers)
+        guard var width else { return none }
+        if let key = rules.windowSwitch { guard try config.bool(key) == true else { return none } }
+        width = min(width, 1e15)
+        let start = try rules.windowStart.map { key throws(ModelError) in try config.integer(key, in: 0...Int.max) ?? layers } ?? 0
+        let types = config.value("layer_types")?.array.flatMap { $0.count == layers ? $0 : nil }
+        return (0..<layers).map { layer in
+            if let types { return types[layer].string == "sliding_attention" ? Int(width) : nil }
+            if let pattern = model.architecture.slidingPattern, (layer + 1) % pattern == 0 { return nil }
+            return layer >= start ? Int(width) : nil
+        }
     }
 }
