@@ -47,7 +47,7 @@ let package = Package(
             dependencies: ["Threads", "CKernels", .target(name: "CBLAS", condition: .when(platforms: [.linux]))],
             swiftSettings: swiftSettings),
         .target(
-            name: "Models", dependencies: ["Formats", "LinearAlgebra", "Threads"],
+            name: "Models", dependencies: ["CKernels", "Formats", "LinearAlgebra", "Threads"],
             resources: [.embedInCode("Architectures"), .embedInCode("Tokenizer/pretokenizers.json")], swiftSettings: swiftSettings),
 
         .target(name: "ResQ", dependencies: ["LinearAlgebra", "Threads", "CKernels"], swiftSettings: swiftSettings),

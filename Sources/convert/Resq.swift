@@ -26,7 +26,8 @@ struct Resq: ParsableCommand {
         version: toolVersion,
         subcommands: [
             RunCommand.self, ConvertCommand.self, PlanCommand.self, InspectCommand.self, VerifyCommand.self,
-            DiffCommand.self, TokenizeCommand.self, EvalCommand.self, CalibrateCommand.self, PassesCommand.self, RecipesCommand.self, ArchitecturesCommand.self,
+            DiffCommand.self, TokenizeCommand.self, EvalCommand.self, GenerateCommand.self, CalibrateCommand.self,
+            PassesCommand.self, RecipesCommand.self, ArchitecturesCommand.self,
         ])
 
     static func main() {

@@ -72,10 +72,8 @@ struct ForwardParameters: Sendable {
     /// - Parameter metadata: of the GGUF file the model came from; `nil` when it came from a configuration. A file that
     ///   still has the configuration it was made from computes as that says: GGUF has no keys for some windows.
     init(_ model: ModelDescription, metadata: GGUFMetadata?) throws(ModelError) {
-        if let metadata, let source = model.source(in: metadata) {
-            try self.init(source, metadata: nil)
-            return
-        }
+        let source = metadata.flatMap { model.source(in: $0) }
+        let (model, metadata) = (source ?? model, source == nil ? metadata : nil)
         guard let rules = model.architecture.forward else {
             throw ModelError(.invalidArchitecture(field: "forward", why: "is missing: this architecture can be converted, not run"))
         }

@@ -1,0 +1,89 @@
+import ArgumentParser
+import Formats
+import Foundation
+import Models
+import Passes
+
+struct GenerateCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "generate", abstract: "Writes text after a prompt, to see that a model speaks.",
+        discussion: """
+            Without --temperature, --top-k, --top-p or --seed the likeliest token is taken every time. Writing stops after \
+            --max-tokens, at a token that ends a text or a turn, or when the model's context is full.
+            """)
+
+    @Argument(help: ArgumentHelp("A model file or directory.", valueName: "model"))
+    var path: String
+
+    @Option(help: ArgumentHelp("Token ids to go on from: .npy or safetensors.", valueName: "file"))
+    var tokens: String
+
+    @Option(help: ArgumentHelp("The most tokens to write.", valueName: "n"))
+    var maxTokens = 128
+
+    @Option(help: ArgumentHelp("What logits are divided by before a token is drawn; 0 draws none.", valueName: "number"))
+    var temperature: Double?
+
+    @Option(name: .customLong("top-k"), help: ArgumentHelp("Draw from the k likeliest tokens.", valueName: "k"))
+    var topK: Int?
+
+    @Option(
+        name: .customLong("top-p"),
+        help: ArgumentHelp("Draw from the likeliest tokens that together have this probability.", valueName: "p"))
+    var topP: Double?
+
+    @Option(help: ArgumentHelp("Seed of the draws (default 0).", valueName: "number"))
+    var seed: UInt64?
+
+    @Option(help: ArgumentHelp("Decoded weights that may stay in memory (default: half of the machine's).", valueName: "size"))
+    var memory: ByteSize?
+
+    @Flag(help: "Print JSON.")
+    var json = false
+
+    @OptionGroup var work: WorkOptions
+    @OptionGroup var model: ModelOptions
+
+    func validate() throws {
+        if maxTokens < 1 { throw ValidationError("--max-tokens takes a number above zero") }
+        if let temperature, !(temperature >= 0 && temperature.isFinite) { throw ValidationError("--temperature takes a number from 0") }
+        if let topK, topK < 1 { throw ValidationError("--top-k takes a number above zero") }
+        if let topP, !(topP > 0 && topP <= 1) { throw ValidationError("--top-p takes a number above 0, up to 1") }
+    }
+
+    private var sampling: Sampling {
+        let draws = temperature != nil || topK != nil || topP != nil || seed != nil
+        return Sampling(temperature: temperature ?? (draws ? 1 : 0), topK: topK, topP: topP, seed: seed ?? 0)
+    }
+
+    func run() throws {
+        let budget = memory?.byteCount ?? Int(clamping: ProcessInfo.processInfo.physicalMemory / 2)
+        let network = try TensorGraph(try openTensorSource(at: path), architectures: try model.library())
+            .network(weightBudget: budget, threadCount: work.threadCount)
+        let prompt = try TokenFile.read(tokens)
+        var generation = try Generation(network, prompt: prompt, limit: maxTokens, sampling: sampling)
+        let clock = ContinuousClock()
+        let start = clock.now
+        var first: ContinuousClock.Instant?
+        while let token = try generation.next() {
+            first = first ?? clock.now
+            if !json { standardOutput((generation.tokens.count == 1 ? "" : " ") + "\(token)") }
+        }
+        let (prefill, decode) = (seconds((first ?? start) - start), seconds(clock.now - (first ?? start)))
+        guard json else {
+            standardOutput("\n")
+            return
+        }
+        let object: JSONObject = [
+            "prompt_tokens": .integer(prompt.count), "tokens": .array(generation.tokens.map(JSONValue.integer)),
+            "finish_reason": .string(generation.ending?.rawValue ?? ""),
+            "prefill_tokens_per_second": .number(Double(prompt.count) / max(prefill, 1e-9)),
+            "tokens_per_second": .number(Double(generation.tokens.count - 1) / max(decode, 1e-9)),
+        ]
+        standardOutput(JSONValue.object(object).text(pretty: true) + "\n")
+    }
+
+    private func seconds(_ duration: Duration) -> Double {
+        Double(duration.components.seconds) + Double(duration.components.attoseconds) * 1e-18
+    }
+}
