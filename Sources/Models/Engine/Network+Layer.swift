@@ -64,10 +64,13 @@ extension Network {
     /// - Throws: `ForwardError.notFinite` naming layer and token.
     package func endMLP(_ block: Block, _ batch: inout Batch) throws {
         addToStream(&batch, norm: block[.mlpPostNorm])
-        if let bad = Codec.firstNonFinite(batch.hidden.span) {
-            let place = batch.place(ofRow: bad / model.hyperparameters.hidden)
-            throw ForwardError.notFinite(layer: block.layer, sequence: place.sequence, position: place.position)
-        }
+        try checkFinite(batch.hidden.span, width: model.hyperparameters.hidden, block.layer, batch)
+    }
+
+    private func checkFinite(_ rows: Span<Float>, width: Int, _ layer: Int, _ batch: Batch) throws(ForwardError) {
+        guard let bad = Codec.firstNonFinite(rows) else { return }
+        let place = batch.place(ofRow: bad / width)
+        throw ForwardError.notFinite(layer: layer, sequence: place.sequence, position: place.position)
     }
 
     /// The rotary tables for positions below a count.
@@ -105,11 +108,13 @@ extension Network {
             try with(&batch.scratch.keys, count * keyWidth) { (rows) throws in try hooks.keys(layer: block.layer, rows: &rows) }
             try with(&batch.scratch.values, count * keyWidth) { (rows) throws in try hooks.values(layer: block.layer, rows: &rows) }
         }
-        attend(block.layer, &batch, &caches)
+        // A value that is not finite would spoil all tokens near it, and its place could not be told any more.
+        try checkFinite(batch.scratch.values.span.extracting(0..<count * keyWidth), width: keyWidth, block.layer, batch)
+        try attend(block.layer, &batch, &caches)
         try watch(.attentionOutput, block.layer, &batch.scratch.attention, count: count * queryWidth, width: queryWidth, hooks)
     }
 
-    private func attend(_ layer: Int, _ batch: inout Batch, _ caches: inout [KeyValueCache]?) {
+    private func attend(_ layer: Int, _ batch: inout Batch, _ caches: inout [KeyValueCache]?) throws(ForwardError) {
         let numbers = model.hyperparameters
         let shape = AttentionShape(
             heads: numbers.heads, keyValueHeads: numbers.keyValueHeads, dimension: numbers.headDimension,
@@ -125,7 +130,9 @@ extension Network {
         }
         for (index, sequence) in sequences.enumerated() {
             let (width, from, to) = (shape.keyWidth, sequence.row * shape.keyWidth, sequence.start * shape.keyWidth)
-            precondition(sequence.start + sequence.count <= caches![index].capacity, "the cache holds the sequence")
+            guard sequence.start + sequence.count <= caches![index].capacity else {
+                throw .contextTooLong(tokens: sequence.start + sequence.count, context: caches![index].capacity)
+            }
             for offset in 0..<sequence.count * width {
                 caches![index].layers[layer].keys[to + offset] = batch.scratch.keys[from + offset]
                 caches![index].layers[layer].values[to + offset] = batch.scratch.values[from + offset]

@@ -20,6 +20,12 @@ import Testing
     @Test func aContextLongerThanTheModelsIsRefused() throws {
         let (network, _) = try network("llama-mha")
         #expect(throws: ForwardError.contextTooLong(tokens: 129, context: 128)) { try network.cache(capacity: 129) }
+        var caches: [KeyValueCache]? = [try network.cache(capacity: 3)]
+        var batch = try network.embed([[1, 2]], starts: [2])
+        let tables = network.rotaryTables(contextLength: 4)
+        #expect(throws: ForwardError.contextTooLong(tokens: 4, context: 3)) {
+            try network.runLayers(on: &batch, caches: &caches, tables: tables)
+        }
     }
 
     @Test func activationsThatOverflowAreNamedWithLayerAndToken() throws {
