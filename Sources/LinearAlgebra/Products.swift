@@ -87,11 +87,8 @@ public func applyLinear(
     precondition(xStride >= inputCount && (rowCount - 1) * xStride + inputCount <= x.count, "the input holds its rows")
     precondition(yStride >= outputCount && (rowCount - 1) * yStride + outputCount <= y.count, "the output holds its rows")
     precondition(weight.count == outputCount * inputCount, "the weight holds its rows")
-    // A tile of a few hundred rows and outputs keeps its operands in the second-level cache and is worth a thread.
-    let rowTile = rowCount <= 16 ? rowCount : 256
-    let outputTile = rowCount <= 16 ? 256 : 512
-    let rowTiles = (rowCount + rowTile - 1) / rowTile
-    let outputTiles = (outputCount + outputTile - 1) / outputTile
+    let (rowTile, rowTiles) = tiles(of: rowCount, largest: rowCount <= 16 ? 16 : rowCount < 4096 ? 256 : 512)
+    let (outputTile, outputTiles) = tiles(of: outputCount, largest: rowCount <= 16 ? 256 : rowCount < 4096 ? 512 : 1024)
     unsafe x.withUnsafeBufferPointer { x in
         unsafe weight.withUnsafeBufferPointer { weight in
             unsafe y.withUnsafeMutableBufferPointer { y in
@@ -109,4 +106,12 @@ public func applyLinear(
             }
         }
     }
+}
+
+/// Equal parts of a dimension, a multiple of 32 long except the last. Large ones, because each call of BLAS copies its
+/// operands first; smaller ones where there would not be enough of them for many threads.
+private func tiles(of count: Int, largest: Int) -> (length: Int, count: Int) {
+    let parts = (count + largest - 1) / largest
+    let length = min(count, ((count + parts - 1) / parts + 31) / 32 * 32)
+    return (length, (count + length - 1) / length)
 }

@@ -16,6 +16,10 @@ struct AttentionShape: Sendable {
     /// How many positions a token sees, itself included; `nil` for all.
     let window: Int?
 
+    /// Query heads of one key-value head.
+    var groupSize: Int { heads / keyValueHeads }
+    /// Tokens of a tile: about 192 rows of queries, but not so many that most of the last scores are of later tokens.
+    var tileLength: Int { min(64, max(16, 192 / groupSize / 16 * 16)) }
     var queryWidth: Int { heads * dimension }
     var keyWidth: Int { keyValueHeads * dimension }
 }
@@ -34,7 +38,8 @@ struct AttentionSequence: Sendable {
 ///
 ///     out_i = Σ_j softmax_j(scale · q_i · k_j) v_j        j from i - window + 1 to i
 ///
-/// Query head h reads key-value head h / (heads / keyValueHeads). Work is cut into tiles of 64 queries of a head.
+/// Query head h reads key-value head h / (heads / keyValueHeads). Work is cut into tiles: some tokens' queries in all
+/// heads of one key-value head, whose keys are thus read once.
 ///
 /// - Parameters (arrays may be longer than their rows):
 ///   - queries: `[tokens, heads · dimension]`.
@@ -49,8 +54,10 @@ func attend(
     for sequence in sequences where sequence.count > 0 {
         precondition((sequence.row + sequence.count) * shape.queryWidth <= min(queries.count, out.count), "the queries are there")
         precondition((sequence.keyRow + sequence.start + sequence.count) * shape.keyWidth <= min(keys.count, values.count), "the keys are there")
-        for first in stride(from: 0, to: sequence.count, by: 64) {
-            for head in 0..<shape.heads { tiles.append((sequence, head, first..<min(sequence.count, first + 64))) }
+        for first in stride(from: 0, to: sequence.count, by: shape.tileLength) {
+            for head in 0..<shape.keyValueHeads {
+                tiles.append((sequence, head, first..<min(sequence.count, first + shape.tileLength)))
+            }
         }
     }
     guard !tiles.isEmpty else { return }
@@ -65,7 +72,7 @@ func attend(
                     // The last tiles of a sequence are the longest: start with them.
                     inParallel(count: tiles.count, threadCount: threadCount) { index in
                         let tile = ordered[ordered.count - 1 - index]
-                        unsafe attend(tile.sequence, head: tile.head, queries: tile.queries, shape, memory)
+                        unsafe attend(tile.sequence, keyHead: tile.head, queries: tile.queries, shape, memory)
                     }
                 }
             }
@@ -78,34 +85,45 @@ func attend(
 }
 
 private func attend(
-    _ sequence: AttentionSequence, head: Int, queries tile: Range<Int>, _ shape: AttentionShape, _ memory: AttentionMemory
+    _ sequence: AttentionSequence, keyHead: Int, queries tile: Range<Int>, _ shape: AttentionShape, _ memory: AttentionMemory
 ) {
-    let dimension = shape.dimension
-    let keyHead = head / (shape.heads / shape.keyValueHeads)
+    let (dimension, group, count) = (shape.dimension, shape.groupSize, tile.count)
     // Positions that any query of the tile sees.
     let end = sequence.start + tile.upperBound
     let begin = shape.window.map { max(0, sequence.start + tile.lowerBound - $0 + 1) } ?? 0
     let width = end - begin
-    let queryOffset = (sequence.row + tile.lowerBound) * shape.queryWidth + head * dimension
+    let queryOffset = (sequence.row + tile.lowerBound) * shape.queryWidth + keyHead * group * dimension
     let keyOffset = (sequence.keyRow + begin) * shape.keyWidth + keyHead * dimension
-    unsafe withUnsafeTemporaryAllocation(of: Float.self, capacity: tile.count * width) { scores in
-        let scores = scores.baseAddress!
+    unsafe withUnsafeTemporaryAllocation(of: Float.self, capacity: group * count * (width + dimension)) { floats in
+        // Rows of one head after those of the other: queries, later what comes out, and their scores.
+        let rows = floats.baseAddress!
+        let scores = unsafe rows + group * count * dimension
+        for head in 0..<group {
+            for query in 0..<count {
+                unsafe (rows + (head * count + query) * dimension).update(
+                    from: memory.queries.pointer + queryOffset + query * shape.queryWidth + head * dimension, count: dimension)
+            }
+        }
         unsafe gemm(
-            transposeA: false, transposeB: true, m: tile.count, n: width, k: dimension, alpha: 1,
-            a: memory.queries.pointer + queryOffset, aStride: shape.queryWidth, b: memory.keys.pointer + keyOffset,
-            bStride: shape.keyWidth, beta: 0, c: scores, cStride: width)
-        for query in 0..<tile.count {
-            let position = sequence.start + tile.lowerBound + query
+            transposeA: false, transposeB: true, m: group * count, n: width, k: dimension, alpha: 1, a: rows, aStride: dimension,
+            b: memory.keys.pointer + keyOffset, bStride: shape.keyWidth, beta: 0, c: scores, cStride: width)
+        for index in 0..<group * count {
+            let position = sequence.start + tile.lowerBound + index % count
             let first = (shape.window.map { max(0, position - $0 + 1) } ?? 0) - begin
-            let row = unsafe scores + query * width
-            unsafe row.update(repeating: 0, count: first)
-            unsafe resq_softmax(row + first, position + 1 - begin - first, shape.scale, shape.cap)
             let seen = position + 1 - begin
+            let row = unsafe scores + index * width
+            unsafe row.update(repeating: 0, count: first)
+            unsafe resq_softmax(row + first, seen - first, shape.scale, shape.cap)
             unsafe (row + seen).update(repeating: 0, count: width - seen)
         }
         unsafe gemm(
-            transposeA: false, transposeB: false, m: tile.count, n: dimension, k: width, alpha: 1, a: scores, aStride: width,
-            b: memory.values.pointer + keyOffset, bStride: shape.keyWidth, beta: 0, c: memory.out.pointer + queryOffset,
-            cStride: shape.queryWidth)
+            transposeA: false, transposeB: false, m: group * count, n: dimension, k: width, alpha: 1, a: scores, aStride: width,
+            b: memory.values.pointer + keyOffset, bStride: shape.keyWidth, beta: 0, c: rows, cStride: dimension)
+        for head in 0..<group {
+            for query in 0..<count {
+                unsafe (memory.out.pointer + queryOffset + query * shape.queryWidth + head * dimension).update(
+                    from: rows + (head * count + query) * dimension, count: dimension)
+            }
+        }
     }
 }

@@ -253,7 +253,7 @@ extension Network {
 
     private func add(_ x: [Float], to hidden: inout [Float]) {
         let count = hidden.count
-        with(&hidden, count) { rows in Models.add(x.span.extracting(0..<count), to: &rows) }
+        with(&hidden, count) { rows in Models.add(x.span.extracting(0..<count), to: &rows, threadCount: threadCount) }
     }
 }
 

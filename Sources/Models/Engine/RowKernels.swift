@@ -141,9 +141,20 @@ func addBias(_ bias: Span<Float>, to x: inout MutableSpan<Float>) {
 }
 
 /// x ← x + y
-func add(_ y: Span<Float>, to x: inout MutableSpan<Float>) {
+func add(_ y: Span<Float>, to x: inout MutableSpan<Float>, threadCount: Int) {
     precondition(x.count == y.count, "equal counts")
-    for index in 0..<y.count { unsafe x[unchecked: index] += y[unchecked: index] }
+    guard !y.isEmpty else { return }
+    unsafe y.withUnsafeBufferPointer { y in
+        unsafe x.withUnsafeMutableBufferPointer { x in
+            // Tasks take runs of 1024 elements of both.
+            let (source, target, count) = unsafe (Shared(y.baseAddress!), SharedMutable(x.baseAddress!), y.count)
+            overRows((count + 1023) / 1024, columnCount: 1024, threadCount: threadCount) { runs in
+                for index in runs.lowerBound * 1024..<min(count, runs.upperBound * 1024) {
+                    unsafe target.pointer[index] += source.pointer[index]
+                }
+            }
+        }
+    }
 }
 
 /// What one row of logits says: the largest, its first index, and log Σ exp.

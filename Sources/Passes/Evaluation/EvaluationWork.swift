@@ -6,11 +6,10 @@ public struct HashedInputs: Sendable {
     public let digests: [Digest]
 
     /// Reads every file once.
-    public init(_ files: [SourceFile], threadCount: Int, progress: Progress = Progress()) throws(FormatError) {
-        let total = files.reduce(0) { $0 + $1.byteCount }
-        progress.begin(.hashing, total: total)
-        digests = try hashes(of: files, threadCount: threadCount)
-        progress.advance(total)
+    public init(_ files: [SourceFile], threadCount: Int, progress: Progress = Progress()) throws {
+        let hashes = InputHashes(of: files)
+        try hashes.hashAll(threadCount: threadCount, progress: progress)
+        digests = hashes.all
         self.files = files
     }
 }
