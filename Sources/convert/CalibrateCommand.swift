@@ -12,11 +12,17 @@ struct CalibrateCommand: ParsableCommand {
     @Argument(help: ArgumentHelp("A model file or directory.", valueName: "model"))
     var path: String
 
+    @Option(help: ArgumentHelp("A UTF-8 text to draw sequences from. Without a text and tokens the model writes its own.", valueName: "file"))
+    var text: String?
+
     @Option(help: ArgumentHelp("Token ids instead of a text: .npy or safetensors.", valueName: "file"))
-    var tokens: String
+    var tokens: String?
 
     @Option(help: ArgumentHelp("Where the statistics go (safetensors).", valueName: "file"))
-    var output: String
+    var output: String?
+
+    @Option(help: ArgumentHelp("Write an importance matrix that llama-quantize reads, too or instead.", valueName: "file"))
+    var imatrix: String?
 
     @Option(help: ArgumentHelp("Sequences to use.", valueName: "n"))
     var sequences = 128
@@ -48,22 +54,60 @@ struct CalibrateCommand: ParsableCommand {
         return kinds
     }
 
+    func validate() throws {
+        if output == nil && imatrix == nil { throw ValidationError("give --output, --imatrix or both") }
+        if text != nil && tokens != nil { throw ValidationError("--text and --tokens exclude each other") }
+        if sequences < 1 { throw ValidationError("--sequences takes a number above zero") }
+        if let context, context < 1 { throw ValidationError("--context takes a number above zero") }
+        _ = try kinds()
+    }
+
     func run() throws {
         let source = try openTensorSource(at: path)
         let graph = try TensorGraph(source, architectures: try model.library())
         let context = context ?? min(2048, graph.model?.hyperparameters[.context] ?? 2048)
-        let windows = try CalibrationWindows(
-            drawnFrom: try TokenFile.read(tokens), count: sequences, context: context, seed: seed)
-        let calibration = try CalibrationRun(of: graph, windows: windows, kinds: try kinds(), threadCount: work.threadCount)
         let (progress, finish) = ProgressBar.progress(isQuiet: work.quiet)
-        let temporary = output + ".work"
+        let interruption = Interruption(stopping: progress)
+        defer {
+            finish()
+            interruption.end()
+        }
+        let windows = try windows(graph, context: context, progress: progress)
+        let kinds = output == nil ? .channels : try kinds()
+        let calibration = try CalibrationRun(of: graph, windows: windows, kinds: kinds, threadCount: work.threadCount)
+        let temporary = (output ?? imatrix ?? "") + ".work"
+        let statistics = output ?? temporary + "/statistics"
+        defer { if workFolder == nil { try? FileManager.default.removeItem(atPath: temporary) } }
         let resumed = try calibration.run(
-            output: output, work: workFolder ?? temporary, model: try Digest(ofFiles: source.files, threadCount: work.threadCount),
+            output: statistics, work: workFolder ?? temporary, model: try Digest(ofFiles: source.files, threadCount: work.threadCount),
             progress: progress)
+        if let imatrix {
+            let dataset = text ?? tokens ?? "text of the model itself"
+            try CalibrationStatistics(path: statistics).importanceMatrix(for: graph, dataset: dataset).write(to: imatrix)
+        }
         finish()
-        if workFolder == nil { try? FileManager.default.removeItem(atPath: temporary) }
         guard !work.quiet else { return }
         let tail = resumed > 0 ? ", \(resumed) layers from an earlier run" : ""
-        standardError("wrote \(output): \(windows.windows.count) sequences of \(context) tokens\(tail)\n")
+        let names = [output, imatrix].compactMap(\.self).joined(separator: " and ")
+        standardError("wrote \(names): \(windows.windows.count) sequences of \(context) tokens\(tail)\n")
+    }
+
+    /// The sequences: of a text, of a token file, or the model's own.
+    private func windows(_ graph: TensorGraph, context: Int, progress: Passes.Progress) throws -> CalibrationWindows {
+        if let tokens { return try CalibrationWindows(drawnFrom: try TokenFile.read(tokens), count: sequences, context: context, seed: seed) }
+        let tokenizer = try? Tokenizer(path: path)
+        if let text {
+            let ids = try (tokenizer ?? Tokenizer(path: path)).tokens(ofFile: text)
+            return try CalibrationWindows(drawnFrom: ids, count: sequences, context: context, seed: seed)
+        }
+        let budget = Int(clamping: ProcessInfo.processInfo.physicalMemory / 2)
+        let network = try graph.network(weightBudget: budget, threadCount: work.threadCount)
+        progress.begin(.sampling, total: sequences * context)
+        return try CalibrationWindows(
+            writtenBy: network, count: sequences, context: context, seed: seed, firstToken: tokenizer?.special.bos
+        ) { count in
+            try progress.checkCancellation()
+            progress.advance(count)
+        }
     }
 }

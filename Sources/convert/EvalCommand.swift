@@ -137,6 +137,7 @@ struct EvalCommand: ParsableCommand {
             content = try TokenText(files: text, protocol: protocolName, tokenizer: try subject.tokenizer())
         }
         let tokenizer = try? subject.tokenizer()
+        if let tokenizer { try network.check(tokenizer, named: path) }
         return try Evaluation(
             of: network, named: path, against: against, text: content, context: context ?? saved?.shape.context ?? limit,
             windowLimit: windows ?? saved?.shape.windowCount, protocol: protocolName,
@@ -168,7 +169,7 @@ struct OpenedModel {
         }
     }
 
-    func tokenizer() throws -> any TextTokenizer { throw EvaluationError(.noTokenizer, path: path) }
+    func tokenizer() throws -> Tokenizer { try Tokenizer(path: path) }
 }
 
 /// What a model is compared with.

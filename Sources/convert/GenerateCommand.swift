@@ -15,8 +15,11 @@ struct GenerateCommand: ParsableCommand {
     @Argument(help: ArgumentHelp("A model file or directory.", valueName: "model"))
     var path: String
 
+    @Option(help: ArgumentHelp("The text to go on from; special tokens in it are taken as such.", valueName: "text"))
+    var prompt: String?
+
     @Option(help: ArgumentHelp("Token ids to go on from: .npy or safetensors.", valueName: "file"))
-    var tokens: String
+    var tokens: String?
 
     @Option(help: ArgumentHelp("The most tokens to write.", valueName: "n"))
     var maxTokens = 128
@@ -45,6 +48,7 @@ struct GenerateCommand: ParsableCommand {
     @OptionGroup var model: ModelOptions
 
     func validate() throws {
+        if (prompt == nil) == (tokens == nil) { throw ValidationError("give a --prompt or --tokens") }
         if maxTokens < 1 { throw ValidationError("--max-tokens takes a number above zero") }
         if let temperature, !(temperature >= 0 && temperature.isFinite) { throw ValidationError("--temperature takes a number from 0") }
         if let topK, topK < 1 { throw ValidationError("--top-k takes a number above zero") }
@@ -60,24 +64,34 @@ struct GenerateCommand: ParsableCommand {
         let budget = memory?.byteCount ?? Int(clamping: ProcessInfo.processInfo.physicalMemory / 2)
         let network = try TensorGraph(try openTensorSource(at: path), architectures: try model.library())
             .network(weightBudget: budget, threadCount: work.threadCount)
-        let prompt = try TokenFile.read(tokens)
-        var generation = try Generation(network, prompt: prompt, limit: maxTokens, sampling: sampling)
+        let tokenizer = tokens == nil ? try Tokenizer(path: path) : try? Tokenizer(path: path)
+        let ids = try tokens.map { try TokenFile.read($0) } ?? tokenizer?.encode(prompt ?? "") ?? []
+        var generation = try Generation(
+            network, prompt: ids, limit: maxTokens, sampling: sampling, stops: tokenizer?.special.stops ?? [])
+        var stream = tokenizer.map { TokenStream($0) }
+        var text = ""
+        func write(_ part: String) {
+            text += part
+            if !json { standardOutput(part) }
+        }
         let clock = ContinuousClock()
         let start = clock.now
         var first: ContinuousClock.Instant?
         while let token = try generation.next() {
             first = first ?? clock.now
-            if !json { standardOutput((generation.tokens.count == 1 ? "" : " ") + "\(token)") }
+            if generation.ending == .stop { continue }
+            write(stream?.append(token) ?? (generation.tokens.count == 1 ? "" : " ") + "\(token)")
         }
+        write(stream?.finish() ?? "")
         let (prefill, decode) = (seconds((first ?? start) - start), seconds(clock.now - (first ?? start)))
         guard json else {
             standardOutput("\n")
             return
         }
         let object: JSONObject = [
-            "prompt_tokens": .integer(prompt.count), "tokens": .array(generation.tokens.map(JSONValue.integer)),
+            "prompt_tokens": .integer(ids.count), "text": .string(text), "tokens": .array(generation.tokens.map(JSONValue.integer)),
             "finish_reason": .string(generation.ending?.rawValue ?? ""),
-            "prefill_tokens_per_second": .number(Double(prompt.count) / max(prefill, 1e-9)),
+            "prefill_tokens_per_second": .number(Double(ids.count) / max(prefill, 1e-9)),
             "tokens_per_second": .number(Double(generation.tokens.count - 1) / max(decode, 1e-9)),
         ]
         standardOutput(JSONValue.object(object).text(pretty: true) + "\n")

@@ -10,6 +10,7 @@ public final class Progress: Sendable {
         case verifying
         case calibrating
         case rounding
+        case sampling = "writing text"
         case evaluating
         case scoring = "scoring choices"
 
@@ -19,7 +20,7 @@ public final class Progress: Sendable {
             case .hashing, .writing, .readingBack, .comparing, .verifying: .bytes
             case .calibrating: .rows
             case .rounding: .layers
-            case .evaluating, .scoring: .tokens
+            case .sampling, .evaluating, .scoring: .tokens
             }
         }
     }
@@ -48,18 +49,20 @@ public final class Progress: Sendable {
     public func cancel() { isCancelled.store(true, ordering: .relaxed) }
 
     /// - Throws: `PipelineError.interrupted` once `cancel` was called.
-    func checkCancellation() throws(PipelineError) {
+    public func checkCancellation() throws(PipelineError) {
         if isCancelled.load(ordering: .relaxed) { throw .interrupted }
     }
 
+    /// Starts a phase.
     /// - Parameter total: what there is to do, in the phase's unit.
-    func begin(_ phase: Phase, total: Int) {
+    public func begin(_ phase: Phase, total: Int) {
         let new = State(phase: phase, done: 0, total: total)
         state.withLock { $0 = new }
         listener(new)
     }
 
-    func advance(_ count: Int) {
+    /// So much more is done, in the phase's unit.
+    public func advance(_ count: Int) {
         let new = state.withLock { state in
             state.done += count
             return state
