@@ -64,7 +64,7 @@ struct Failure: Error {
         case .interrupted: 130
         case .cannotCreate, .outputExists, .outputIsInput, .workDirectoryBusy: cannotCreate
         case .readBackMismatch, .tooInaccurate: checkFailed
-        case .brokenPromise, .notFinite, .doesNotFit, .needsImportance, .cannotApply, .overflows: badInput
+        case .brokenPromise, .notFinite, .doesNotFit, .needsImportance, .needsRuntime, .cannotApply, .overflows: badInput
         }
     }
 }
@@ -80,7 +80,7 @@ extension PipelineError {
         switch self {
         case .outputIsInput, .outputExists, .readBackMismatch, .cannotCreate, .interrupted, .workDirectoryBusy: true
         case .doesNotFit: true  // the recipe's
-        case .brokenPromise, .notFinite, .overflows, .needsImportance, .cannotApply, .tooInaccurate: false
+        case .brokenPromise, .notFinite, .overflows, .needsImportance, .needsRuntime, .cannotApply, .tooInaccurate: false
         }
     }
 }

@@ -103,7 +103,7 @@ extension Network {
         let table = tables[isLocal: parameters.usesLocalRoPE[block.layer]]
         try turned(&batch.scratch.queries, norm: block[.qNorm], headCount: numbers.heads, batch.positions, table)
         try turned(&batch.scratch.keys, norm: block[.kNorm], headCount: numbers.keyValueHeads, batch.positions, table)
-        if let hooks {
+        for hooks in [ownHooks, hooks].compactMap(\.self) {
             try with(&batch.scratch.queries, count * queryWidth) { (rows) throws in try hooks.queries(layer: block.layer, rows: &rows) }
             try with(&batch.scratch.keys, count * keyWidth) { (rows) throws in try hooks.keys(layer: block.layer, rows: &rows) }
             try with(&batch.scratch.values, count * keyWidth) { (rows) throws in try hooks.values(layer: block.layer, rows: &rows) }
@@ -198,8 +198,9 @@ extension Network {
     func watch(
         _ place: LinearInput, _ layer: Int, _ rows: inout [Float], count: Int, width: Int, _ hooks: (any ForwardHooks)?
     ) throws {
-        guard let hooks else { return }
-        try with(&rows, count) { (part) throws in try hooks.input(place, layer: layer, rows: &part, columnCount: width) }
+        for hooks in [ownHooks, hooks].compactMap(\.self) {
+            try with(&rows, count) { (part) throws in try hooks.input(place, layer: layer, rows: &part, columnCount: width) }
+        }
     }
 
     /// y ← W x (+ b), for `count` rows that start at row `from` of x and row `to` of y.

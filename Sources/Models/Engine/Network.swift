@@ -17,6 +17,8 @@ public final class Network: Sendable {
     let finalNormName: String
     /// The head's own tensor, or the embedding.
     public let headName: String
+    /// What belongs to the model itself: called before the hooks of those who run it.
+    let ownHooks: (any ForwardHooks)?
     private let residentBudget: Int
     private let resident = Mutex<[Int: Block]>([:])
     private let residentHead = Mutex<Weight?>(nil)
@@ -24,14 +26,16 @@ public final class Network: Sendable {
     /// - Parameters:
     ///   - metadata: of the GGUF file the model came from; `nil` for a Hugging Face configuration.
     ///   - weightBudget: bytes of decoded weights that may stay in memory between uses.
+    ///   - ownHooks: what the model does beside its architecture's arithmetic.
     /// - Throws: `ModelError` when the architecture does not say how it computes, or a tensor is missing.
     public init(
         _ model: ModelDescription, metadata: GGUFMetadata?, weights: any WeightSource, tensorNames: [String],
-        weightBudget: Int = 768 << 20, threadCount: Int
+        weightBudget: Int = 768 << 20, threadCount: Int, ownHooks: (any ForwardHooks)? = nil
     ) throws(ModelError) {
         self.model = model
         self.threadCount = threadCount
         self.weights = weights
+        self.ownHooks = ownHooks
         parameters = try ForwardParameters(model, metadata: metadata)
         var layers = [[(role: TensorRole, name: String, isExpert: Bool)]](repeating: [], count: model.hyperparameters.layers)
         var named: [TensorRole: String] = [:]

@@ -55,7 +55,9 @@ extension TokenizerDescription {
             throw ModelError(.missingKey(key: TokenizerKey.tokens))
         }
         self.init(model: model, tokens: tokens, tokenTypes: try metadata.tokenTypes(count: tokens.count))
-        architecture = try metadata.string("general.architecture")
+        // A model that was rotated for a runtime of its own is still one of its base architecture.
+        let base = try metadata.string("resq.base_architecture")
+        architecture = if let base { base } else { try metadata.string("general.architecture") }
         preTokenizer = try metadata.string(TokenizerKey.pre)
         if model == .byteLevelBPE, preTokenizer == nil { preTokenizer = "default" }
         scores = try metadata.scores(count: tokens.count)

@@ -30,6 +30,10 @@ struct GGUFExport {
         }
         describeTypes(graph.mixture)
         for (key, value) in graph.importance?.entries ?? [] { metadata[key] = value }
+        if let online = graph.online, online.needsRuntime {
+            try online.describe(in: &metadata)
+            tensors += online.keyRotations
+        }
     }
 
     private static func generationConfig(_ files: HuggingFaceFiles, of graph: TensorGraph) throws(FormatError) -> JSONValue? {

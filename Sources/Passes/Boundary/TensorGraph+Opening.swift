@@ -9,19 +9,22 @@ extension TensorGraph {
     /// When the model cannot be understood the names stay untouched, and `modelProblem` says why for those who need to.
     public init(_ source: any TensorSource, architectures: ArchitectureLibrary) throws {
         let manifest = source.manifest
-        let stored = manifest.tensors.enumerated().map { index, info in
+        var stored = manifest.tensors.enumerated().map { index, info in
             LazyTensor(info: info, operation: SourceSlice(source: source, index: index))
         }
+        var metadata = manifest.metadata
         do {
-            let model = try TensorGraph.description(of: stored, manifest.metadata, architectures)
+            let online = try OnlineDescription(takenFrom: &metadata, &stored, path: source.files.first?.path)
+            let model = try TensorGraph.description(of: stored, metadata, architectures)
             var tensors = stored
-            if let model, case .gguf = manifest.metadata { tensors = try TensorGraph.translated(stored, model) }
-            try self.init(tensors: tensors, metadata: manifest.metadata, model: model)
+            if let model, case .gguf = metadata { tensors = try TensorGraph.translated(stored, model) }
+            try self.init(tensors: tensors, metadata: metadata, model: model)
+            if let online, let model { self.online = try online.transforms(for: model) }
         } catch let problem as ModelError {
-            try self.init(tensors: stored, metadata: manifest.metadata, model: nil)
+            try self.init(tensors: stored, metadata: metadata, model: nil)
             modelProblem = problem
         }
-        storedInfos = manifest.tensors
+        storedInfos = stored.map(\.info)
         if let path = source.files.first?.path {
             let isFolder = manifest.format == .huggingFace
             origin = isFolder ? path.lastIndex(of: "/").map { String(path[...$0]) } ?? "" : path

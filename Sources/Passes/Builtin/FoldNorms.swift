@@ -14,6 +14,8 @@ struct FoldNorms: Pass {
 
     init(options: PassOptions) {}
 
+    init() {}
+
     func rewrite(_ graph: inout TensorGraph, in context: PassContext) throws {
         try Untie().rewrite(&graph, in: context)
         guard let model = graph.model else {
@@ -24,6 +26,7 @@ struct FoldNorms: Pass {
             guard let match = model.match(name: tensor.info.name) else { continue }
             for fold in model.architecture.folds where fold.norm == match.role {
                 let gain = OnceFloats(tensor, offset: match.rule.gainOffset)
+                graph.noteFolded(gain, of: tensor.info.name)
                 for consumer in fold.consumers { gains[Key(role: consumer, layer: match.layer)] = gain }
             }
         }

@@ -21,6 +21,7 @@ extension TensorGraph: WeightSource {
         if case .gguf(let metadata) = metadata { ggufMetadata = metadata }
         return try Network(
             model, metadata: ggufMetadata, weights: self, tensorNames: tensors.map(\.info.name), weightBudget: weightBudget,
-            threadCount: threadCount)
+            threadCount: threadCount,
+            ownHooks: online.flatMap { $0.needsRuntime ? OnlineHooks($0, model: model, threadCount: threadCount) : nil })
     }
 }

@@ -18,6 +18,10 @@ public struct TensorGraph: Sendable {
     public var mixture: Mixture?
     /// The importance matrix that weights were rounded with, when there was one.
     public var importance: ImportanceRecord?
+    /// What a runtime must do beside the architecture's arithmetic, when passes left it something.
+    public internal(set) var online: OnlineTransforms?
+    /// The gains that were folded into weights, by the name of their norm.
+    private(set) var foldedGains: [String: OnceFloats] = [:]
     /// The model's name: that of its file or folder.
     public var name = "model"
     /// Where the model was read from: the folder, ending in `/`, of a model directory, else the file.
@@ -59,6 +63,11 @@ public struct TensorGraph: Sendable {
         let result = try tensors.flatMap(transform)
         places = try TensorGraph.places(of: result)
         tensors = result
+    }
+
+    /// Records a gain that moves into weights; of a norm that is folded twice the first gain is the one the model had.
+    mutating func noteFolded(_ gain: OnceFloats, of norm: String) {
+        if foldedGains[norm] == nil { foldedGains[norm] = gain }
     }
 
     /// Records whether the head is the embedding, in the description and in the configuration.

@@ -30,6 +30,13 @@ struct Export: Sendable {
         context: PassContext
     ) throws {
         switch output.format {
+        case .safetensors, .huggingFace:
+            if let online = graph.online, online.needsRuntime {
+                throw PipelineError.needsRuntime(format: output.format.rawValue, what: online.runtimeWork)
+            }
+        case .gguf, .ggufZst: break
+        }
+        switch output.format {
         case .gguf, .ggufZst:
             let export = try GGUFExport(graph)
             tensors = export.tensors

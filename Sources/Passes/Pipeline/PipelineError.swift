@@ -14,6 +14,8 @@ public enum PipelineError: Error, Sendable, Equatable {
     case needsImportance(tensor: String, type: String, matrix: String?)
     /// A pass cannot treat this model, and why.
     case cannotApply(pass: String, why: String)
+    /// The model needs more of its runtime than the format can say.
+    case needsRuntime(format: String, what: String)
     /// The output path is one of the inputs.
     case outputIsInput(path: String)
     case outputExists(path: String)
@@ -44,6 +46,9 @@ extension PipelineError: CustomStringConvertible {
             "tensor '\(tensor)': \(type) needs an importance matrix"
                 + (matrix.map { ", and \($0) says nothing of this tensor" } ?? "; give one with 'imatrix'")
         case .cannotApply(let pass, let why): "pass '\(pass)': \(why)"
+        case .needsRuntime(let format, let what):
+            "the model needs a runtime that does more than its architecture (\(what)), which \(format) cannot say; write .gguf or "
+                + ".gguf.zst, or leave it out of the recipe"
         case .outputIsInput(let path): "\(path): is an input of this run and is never written over"
         case .outputExists(let path): "\(path): exists and is not empty; --force replaces it"
         case .readBackMismatch(let path, let tensor, let what):

@@ -8,7 +8,8 @@ public enum RotationKind: String, Sendable, CaseIterable {
     case random
     /// A Hadamard matrix, normalised.
     case hadamard
-    /// A Hadamard matrix whose columns have random signs: QuaRot's choice.
+    /// A Hadamard matrix whose rows have random signs, so that coordinates are flipped before they are mixed: QuaRot's
+    /// choice.
     case randomHadamard = "random-hadamard"
 }
 
@@ -36,8 +37,8 @@ public func subspaceRotation(
             case .hadamard, .randomHadamard:
                 var matrix = try HadamardTransform(order: part.range.count, seed: generator.next()).matrix
                 if kind == .randomHadamard {
-                    for column in 0..<matrix.columnCount where generator.next() >> 63 == 1 {
-                        for row in 0..<matrix.rowCount { matrix[row, column].negate() }
+                    for row in 0..<matrix.rowCount where generator.next() >> 63 == 1 {
+                        for column in 0..<matrix.columnCount { matrix[row, column].negate() }
                     }
                 }
                 blocks.append(matrix)

@@ -1,0 +1,75 @@
+import Formats
+import Models
+
+/// `resq.online`: what the runtime rounds, and to how many bits.
+struct Online: Pass {
+    static let declaration = PassDeclaration(
+        identifier: "resq.online",
+        summary: "Says which online transforms the runtime applies and how it rounds activations, keys and values.",
+        contract: """
+            Changes no weights. Records bit widths, which 'resq eval' and 'resq generate' then compute with: asymmetric \
+            codes, per token for inputs that come from the residual stream and for the input of down, per token and head \
+            for the input of o, keys and values, with scales of their own for the low, middle and high parts that \
+            'resq.rotate' made. A width of 16 leaves numbers as they are. The head's input is never rounded. The model is \
+            written as GGUF under the architecture 'resq'.
+            """,
+        options: [
+            OptionDeclaration("activations", widths, default: .text("4"), summary: "Bits of the inputs of linear layers: 2 to 8, or 16."),
+            OptionDeclaration("activations-high", .integer(2...8), default: .absent, summary: "Bits of their high part; by default 8."),
+            OptionDeclaration(
+                "activations-low", .integer(2...8), default: .absent, summary: "Bits of their low part; by default 2, or 8 beside 8."),
+            OptionDeclaration("down", widths, default: .absent, summary: "Bits of the input of down; by default those of 'activations'."),
+            OptionDeclaration("kv", widths, default: .text("4"), summary: "Bits of keys and values: 2 to 8, or 16."),
+            OptionDeclaration("kv-high", .integer(2...8), default: .absent, summary: "Bits of their high part; by default 8."),
+            OptionDeclaration("kv-low", .integer(2...8), default: .absent, summary: "Bits of their low part; by default 2, or 8 beside 8."),
+            OptionDeclaration(
+                "key-rotation", widths, default: .text("8"), summary: "Bits of the rotation of keys, and of what it is applied to."),
+            OptionDeclaration(
+                "rotates-keys", .boolean, default: .boolean(true),
+                summary: "Whether the rotation of keys that 'resq.rotate' left is applied at all."),
+        ])
+
+    private static let widths = OptionType.choice((2...8).map { "\($0)" } + ["16"])
+
+    private let activations: PartBits?
+    private let down: Int?
+    private let keyValues: PartBits?
+    private let keyRotation: Int?
+    private let rotatesKeys: Bool
+
+    init(options: PassOptions) throws(RecipeError) {
+        activations = Self.bits("activations", options)
+        let down = Self.width(options.has("down") ? "down" : "activations", options)
+        self.down = down
+        keyValues = Self.bits("kv", options)
+        rotatesKeys = options.boolean("rotates-keys")
+        keyRotation = Self.width("key-rotation", options)
+    }
+
+    /// A width; `nil` for 16.
+    private static func width(_ name: String, _ options: PassOptions) -> Int? {
+        Int(options.text(name)).flatMap { $0 <= 8 ? $0 : nil }
+    }
+
+    private static func bits(_ name: String, _ options: PassOptions) -> PartBits? {
+        guard let middle = width(name, options), var bits = ActivationRounding.bits(middle, like: nil) else { return nil }
+        if options.has(name + "-high") { bits.high = options.integer(name + "-high") }
+        if options.has(name + "-low") { bits.low = options.integer(name + "-low") }
+        return bits
+    }
+
+    func rewrite(_ graph: inout TensorGraph, in context: PassContext) throws {
+        guard let model = graph.model else {
+            throw PipelineError.cannotApply(pass: "resq.online", why: "the architecture is unknown")
+        }
+        var online = graph.online ?? OnlineTransforms(model)
+        if !rotatesKeys {
+            online.keyRotations = []
+            online.keys = SubspaceWidths(middle: model.hyperparameters.headDimension)
+        }
+        let rounding = ActivationRounding(
+            activations: activations, down: down, keyValues: keyValues, keyRotation: online.keyRotations.isEmpty ? nil : keyRotation)
+        online.rounding = rounding == ActivationRounding() ? nil : rounding
+        graph.online = online
+    }
+}

@@ -1,0 +1,110 @@
+import Formats
+import LinearAlgebra
+import Models
+import ResQ
+import Synchronization
+
+/// Does in the engine what a runtime of the artifact would do: online transforms and rounding.
+///
+///     input of down:  x ← Q(T x)        other linear inputs:  x ← Q(x)
+///     queries:        q ← Q₈(q) Q₈(U_C)     keys:  k ← Q(Q₈(k) Q₈(U_C))     values:  v ← Q(v)
+///
+/// Scales are found from the numbers, asymmetric: per token for inputs that come from the residual stream and for the
+/// input of down, per token and head for the input of o, keys and values; each part of a row has its own. Source: ResQ
+/// (arXiv 2412.14363), section 4 and its research code.
+final class OnlineHooks: ForwardHooks {
+    private let online: OnlineTransforms
+    private let headDimension: Int
+    private let threadCount: Int
+    /// Q₈(U_C)ᵀ of each layer, made when the layer is reached.
+    private let keyRotations: [Once<[Float]>]
+    private let transforms = Mutex<[Int: HadamardTransform]>([:])
+
+    init(_ online: OnlineTransforms, model: ModelDescription, threadCount: Int) {
+        self.online = online
+        self.threadCount = threadCount
+        headDimension = model.hyperparameters.headDimension
+        keyRotations = online.keyRotations.map { _ in Once() }
+    }
+
+    func input(_ place: LinearInput, layer: Int, rows: inout MutableSpan<Float>, columnCount: Int) throws {
+        let rounding = online.rounding
+        switch place {
+        case .attention, .mlp:
+            if let bits = rounding?.activations { try round(&rows, columnCount, online.residual, bits, includesZero: true) }
+        case .attentionOutput:
+            if let bits = rounding?.activations { try round(&rows, columnCount, online.values, bits, includesZero: false) }
+        case .mlpOutput, .expertOutput, .sharedExpertOutput:
+            if let seed = online.downSeed {
+                try transform(order: columnCount, seed: seed).apply(to: &rows, threadCount: threadCount)
+            }
+            if let bits = rounding?.down {
+                try round(
+                    &rows, columnCount, SubspaceWidths(middle: columnCount), PartBits(low: bits, middle: bits, high: bits), includesZero: true)
+            }
+        case .expert, .head: break  // rounded before they were routed; the head stays in 16 bits
+        }
+    }
+
+    func queries(layer: Int, rows: inout MutableSpan<Float>) throws { try turn(&rows, layer: layer) }
+
+    func keys(layer: Int, rows: inout MutableSpan<Float>) throws {
+        try turn(&rows, layer: layer)
+        if let bits = online.rounding?.keyValues { try round(&rows, headDimension, online.keys, bits, includesZero: true) }
+    }
+
+    func values(layer: Int, rows: inout MutableSpan<Float>) throws {
+        if let bits = online.rounding?.keyValues { try round(&rows, headDimension, online.values, bits, includesZero: false) }
+    }
+
+    /// Rounds rows whose groups are as wide as the parts together.
+    private func round(
+        _ rows: inout MutableSpan<Float>, _ columnCount: Int, _ widths: SubspaceWidths, _ bits: PartBits, includesZero: Bool
+    ) throws {
+        let quantizer = ActivationQuantizer(subspaces: widths.subspaces(bits), includesZero: includesZero)
+        try quantizer.apply(to: &rows, columnCount: columnCount)
+    }
+
+    private func turn(_ rows: inout MutableSpan<Float>, layer: Int) throws {
+        guard keyRotations.indices.contains(layer) else { return }
+        let rotation = try keyRotations[layer].value { try keyRotation(layer) }
+        if let bits = online.rounding?.keyRotation {
+            let whole = SubspaceWidths(middle: headDimension)
+            try round(&rows, headDimension, whole, PartBits(low: bits, middle: bits, high: bits), includesZero: true)
+        }
+        let copy = rows.span.array
+        applyLinear(
+            copy.span, xStride: headDimension, rowCount: copy.count / headDimension, weight: rotation.span, inputCount: headDimension,
+            outputCount: headDimension, into: &rows, yStride: headDimension, threadCount: threadCount)
+    }
+
+    /// U_C of a layer as a linear weight, rounded as the runtime keeps it: symmetric, one scale.
+    private func keyRotation(_ layer: Int) throws -> [Float] {
+        var elements = try floats(of: online.keyRotations[layer])
+        if let bits = online.rounding?.keyRotation {
+            let count = elements.count
+            let quantizer = ActivationQuantizer(subspaces: [Subspace(range: 0..<count, bits: bits)], isSymmetric: true, includesZero: true)
+            var span = elements.mutableSpan
+            try quantizer.apply(to: &span, columnCount: count)
+        }
+        return Matrix(rowCount: headDimension, columnCount: headDimension, elements: elements).transposed.elements
+    }
+
+    private func transform(order: Int, seed: UInt64) throws -> HadamardTransform {
+        try transforms.withLock { transforms in
+            if let transform = transforms[order] { return transform }
+            let transform = try HadamardTransform(order: order, seed: seed)
+            transforms[order] = transform
+            return transform
+        }
+    }
+}
+
+extension Span<Float> {
+    /// The elements as an array.
+    fileprivate var array: [Float] {
+        var copy = [Float](repeating: 0, count: count)
+        for index in indices { copy[index] = self[index] }
+        return copy
+    }
+}

@@ -1,0 +1,132 @@
+import Formats
+import LinearAlgebra
+import Models
+import ResQ
+
+/// What a runtime must do beside the architecture's own arithmetic, and how the spaces are cut.
+public struct OnlineTransforms: Sendable {
+    /// The parts of the inputs of q, k, v, gate and up.
+    var residual: SubspaceWidths
+    /// The parts of a head's values, and of a head in the input of o.
+    var values: SubspaceWidths
+    /// The parts of a head's keys.
+    var keys: SubspaceWidths
+    /// U_C of each layer, `[h, h]`; empty when queries and keys stay as they are.
+    var keyRotations: [LazyTensor] = []
+    /// The seed of the transform T of the inputs of down; `nil` when there is none.
+    var downSeed: UInt64?
+    /// How activations, keys and values are rounded; `nil` for not at all.
+    var rounding: ActivationRounding?
+
+    /// Nothing to do, every space whole.
+    init(_ model: ModelDescription) {
+        residual = SubspaceWidths(middle: model.hyperparameters.hidden)
+        values = SubspaceWidths(middle: model.hyperparameters.headDimension)
+        keys = values
+    }
+
+    /// Whether the model is no ordinary one any more: a runtime that knows nothing of this would compute something else.
+    var needsRuntime: Bool { !keyRotations.isEmpty || downSeed != nil || rounding != nil }
+
+    static func keyRotationName(layer: Int) -> String { "blk.\(layer).attn_key_rotation.weight" }
+}
+
+/// The dimensions of a space's parts, low precision first; 0 for a part that is not there.
+struct SubspaceWidths: Sendable, Equatable {
+    var low = 0
+    var middle: Int
+    var high = 0
+
+    init(low: Int = 0, middle: Int, high: Int = 0) { (self.low, self.middle, self.high) = (low, middle, high) }
+
+    /// - Parameter widths: of the parts that `settings` makes, in order.
+    init(_ widths: [Int], _ settings: RotationSettings) {
+        low = settings.lowFraction > 0 ? widths.first ?? 0 : 0
+        high = settings.highFraction > 0 ? widths.last ?? 0 : 0
+        middle = widths.reduce(0, +) - low - high
+    }
+
+    var total: Int { low + middle + high }
+
+    /// The parts with their bits.
+    func subspaces(_ bits: PartBits) -> [Subspace] {
+        var (parts, start) = ([Subspace](), 0)
+        for (width, bits) in [(low, bits.low), (middle, bits.middle), (high, bits.high)] where width > 0 {
+            parts.append(Subspace(range: start..<start + width, bits: bits))
+            start += width
+        }
+        return parts
+    }
+}
+
+/// Bits per number of each part.
+struct PartBits: Sendable, Equatable {
+    var low: Int
+    var middle: Int
+    var high: Int
+}
+
+/// How a runtime rounds what flows through the model.
+public struct ActivationRounding: Sendable, Equatable {
+    /// Of the inputs of linear layers; `nil` leaves them as they are.
+    var activations: PartBits?
+    /// Of the input of down, which has no parts; `nil` leaves it.
+    var down: Int?
+    /// Of keys and values; `nil` leaves them.
+    var keyValues: PartBits?
+    /// Of queries and keys before U_C, and of U_C itself; `nil` multiplies as they are.
+    var keyRotation: Int?
+
+    /// Bits that a user asks for: the same for every part from 8 on, else the parts' own around a new middle.
+    static func bits(_ middle: Int, like recorded: PartBits?) -> PartBits? {
+        guard middle <= 8 else { return nil }
+        guard middle < 8 else { return PartBits(low: 8, middle: 8, high: 8) }
+        return PartBits(low: min(recorded?.low ?? 2, middle), middle: middle, high: max(recorded?.high ?? 8, middle))
+    }
+}
+
+extension OnlineTransforms {
+    /// The same transforms with other widths.
+    ///
+    /// - Parameters:
+    ///   - activations: bits of the inputs of linear layers, 2 to 8, or 16 to leave them; `nil` for what is recorded.
+    ///   - keyValues: the same for keys and values.
+    public func rounding(activations: Int?, keyValues: Int?) -> OnlineTransforms {
+        var copy = self
+        var rounding = rounding ?? ActivationRounding()
+        if let activations {
+            rounding.activations = ActivationRounding.bits(activations, like: rounding.activations)
+            rounding.down = activations <= 8 ? activations : nil
+        }
+        if let keyValues {
+            rounding.keyValues = ActivationRounding.bits(keyValues, like: rounding.keyValues)
+            rounding.keyRotation = keyValues <= 8 ? rounding.keyRotation ?? 8 : nil
+        }
+        copy.rounding = rounding
+        return copy
+    }
+}
+
+/// A rotation of one block as a tensor, for those who multiply with it while the model runs.
+private struct RotationMatrix: TensorOperation {
+    let rotation: LazyRotation
+
+    var summary: String { "rotation: \(rotation.summary)" }
+    var inputs: [LazyTensor] { [] }
+
+    func rows(_ range: Range<Int>, of info: TensorInfo) throws -> TensorBytes {
+        let matrix = try rotation.make().matrix
+        return try encodedRows(range, of: info) { rows, values in
+            for (index, element) in (rows.lowerBound * info.columnCount..<rows.upperBound * info.columnCount).enumerated() {
+                values[index] = Float(matrix.elements[element])
+            }
+        }
+    }
+}
+
+extension LazyTensor {
+    static func matrix(of rotation: LazyRotation, order: Int, name: String) throws -> LazyTensor {
+        let info = try TensorInfo(name: name, encoding: .plain(.f32), shape: [order, order])
+        return LazyTensor(info: info, operation: RotationMatrix(rotation: rotation), history: ["rotation (\(rotation.summary))"])
+    }
+}

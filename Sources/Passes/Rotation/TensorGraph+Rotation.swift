@@ -1,0 +1,138 @@
+import Formats
+import LinearAlgebra
+import Models
+import ResQ
+
+/// Which of the four rotations are applied.
+struct RotationParts: OptionSet, Sendable {
+    let rawValue: Int
+
+    /// U_A, of the residual stream.
+    static let residual = RotationParts(rawValue: 1)
+    /// U_B, of the values of each key-value head.
+    static let values = RotationParts(rawValue: 2)
+    /// U_C, of queries and keys after RoPE: the runtime's work.
+    static let keys = RotationParts(rawValue: 4)
+    /// U_D, the Hadamard transform of the input of down: half of it the runtime's work.
+    static let down = RotationParts(rawValue: 8)
+}
+
+extension TensorGraph {
+    /// Rotates the model and records what the runtime must do for it to compute the same function.
+    ///
+    /// - Throws: `PipelineError.cannotApply` for a model that cannot be rotated so, before any data is read.
+    mutating func rotate(
+        _ parts: RotationParts, _ settings: RotationSettings, bases: (any RotationBases)?, pass: String, in context: PassContext
+    ) throws {
+        guard let model else { throw PipelineError.cannotApply(pass: pass, why: "the architecture is unknown") }
+        let numbers = model.hyperparameters
+        func refuse(_ why: String) -> PipelineError { .cannotApply(pass: pass, why: why) }
+        var online = online ?? OnlineTransforms(model)
+        if parts.contains(.residual) {
+            try checkStreamCanTurn(refuse)
+            online.residual = SubspaceWidths(try settings.widths(of: "the residual stream", width: numbers.hidden, pass: pass), settings)
+            try Untie().rewrite(&self, in: context)
+            try FoldNorms().rewrite(&self, in: context)
+        }
+        if parts.contains(.values) || parts.contains(.keys) {
+            let widths = SubspaceWidths(try settings.widths(of: "a head", width: numbers.headDimension, pass: pass), settings)
+            if parts.contains(.values) { online.values = widths }
+            if parts.contains(.keys) { online.keys = widths }
+        }
+        let rotations = ModelRotations(settings, numbers: numbers, bases: bases)
+        if parts.contains(.keys) {
+            guard online.keyRotations.isEmpty else { throw refuse("queries and keys have a rotation already") }
+            online.keyRotations = try (0..<numbers.layers).map { layer in
+                let rotation = LazyRotation(summary: "keys of layer \(layer), \(rotations.summary)") {
+                    BlockRotation(blocks: [try rotations.keys(layer: layer)])
+                }
+                return try LazyTensor.matrix(of: rotation, order: numbers.headDimension, name: OnlineTransforms.keyRotationName(layer: layer))
+            }
+        }
+        if parts.contains(.down) {
+            guard online.downSeed == nil else { throw refuse("the inputs of down are transformed already") }
+            online.downSeed = settings.seed
+        }
+        try apply(parts, rotations, pass: pass)
+        self.online = online
+    }
+
+    /// Refuses a residual stream with something in its way that no orthogonal matrix commutes with.
+    private func checkStreamCanTurn(_ refuse: (String) -> PipelineError) throws(PipelineError) {
+        guard let model else { return }
+        let matches = tensors.compactMap { model.match(name: $0.info.name) }
+        let roles = Set(matches.map(\.role))
+        let after = roles.intersection([.attentionPostNorm, .mlpPostNorm])
+        guard after.isEmpty else {
+            throw refuse(
+                "architecture \(model.architecture.identifier) has norms between the blocks' outputs and the residual stream "
+                    + "(\(after.map(\.rawValue).sorted().joined(separator: ", "))), whose gains do not commute with a rotation; "
+                    + "'residual: false' leaves the stream as it is")
+        }
+        let folded = Set(model.architecture.folds.flatMap(\.consumers))
+        let unread = roles.filter { $0.residualSide == .input && $0 != .embedding && !folded.contains($0) }
+        guard unread.isEmpty else {
+            throw refuse(
+                "architecture \(model.architecture.identifier) does not say which norm feeds "
+                    + unread.map(\.rawValue).sorted().joined(separator: ", "))
+        }
+    }
+
+    private mutating func apply(_ parts: RotationParts, _ rotations: ModelRotations, pass: String) throws {
+        guard let model else { return }
+        let numbers = model.hyperparameters
+        let (groupSize, valueRows) = (numbers.heads / numbers.keyValueHeads, numbers.keyValueHeads * numbers.headDimension)
+        let store = RotatedPanels.Store()
+        let residual = LazyRotation(summary: "residual, \(rotations.summary)") { try rotations.residual() }
+        try mapTensors { tensor in
+            guard let match = model.match(name: tensor.info.name) else { return [tensor] }
+            var result = tensor
+            if parts.contains(.values), let layer = match.layer {
+                let values = LazyRotation(summary: "values of layer \(layer), \(rotations.summary)") { try rotations.values(layer: layer) }
+                let repeated = LazyRotation(summary: values.summary) { try rotations.values(layer: layer).repeatingEachBlock(groupSize) }
+                switch match.role {
+                case .v: result = try result.rotatingRows(by: values, keeping: store)
+                case .qkv: result = try result.rotatingRows(by: values, from: tensor.info.rowCount - valueRows, keeping: store)
+                case .vBias: result = try result.rotatingColumns(by: values)
+                case .o: result = try result.rotatingColumns(by: repeated)
+                default: break
+                }
+            }
+            if parts.contains(.down), match.role.isDown {
+                result = try result.transformingColumns(seed: rotations.settings.seed)
+            }
+            if parts.contains(.residual) {
+                switch match.role.residualSide {
+                case .input: result = try result.rotatingColumns(by: residual)
+                case .output where tensor.info.shape.count == 1: result = try result.rotatingColumns(by: residual)
+                case .output: result = try result.rotatingRows(by: residual, keeping: store)
+                case nil: break
+                }
+            }
+            return [result]
+        }
+    }
+}
+
+extension TensorRole {
+    /// How a tensor meets the residual stream.
+    enum ResidualSide: Sendable {
+        /// Its columns are the stream's channels: it reads the stream, or its rows are what the stream starts as.
+        case input
+        /// Its rows, or a bias's elements, are: what it computes is added to the stream.
+        case output
+    }
+
+    var residualSide: ResidualSide? {
+        switch self {
+        case .embedding, .head, .q, .k, .v, .qkv, .gate, .up, .gateUp, .router, .expertGate, .expertUp, .sharedExpertRouter,
+            .sharedExpertGate, .sharedExpertUp:
+            .input
+        case .o, .down, .expertDown, .sharedExpertDown, .oBias, .downBias: .output
+        default: nil
+        }
+    }
+
+    /// Whether this is the last weight of a feed-forward layer.
+    var isDown: Bool { self == .down || self == .expertDown || self == .sharedExpertDown }
+}
