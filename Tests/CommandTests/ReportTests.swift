@@ -103,6 +103,17 @@ private func objects(_ value: Any?) throws -> [Object] { try #require(value as? 
         #expect(try #require(plan["peak_memory_bytes"] as? Int) > 0)
     }
 
+    @Test func planOfAModelWithoutTokenizerWarnsAndRunRefuses() async throws {
+        try SmallModel().write(to: folder, as: "bare")
+        try FileManager.default.removeItem(atPath: folder.path + "/bare/tokenizer.json")
+        let plan = try await report("plan", "q8_0", "--input", "bare", "--json")
+        #expect(try objects(plan["tensors"]).count == SmallModel().tensors.count)
+        let warning = try #require(try objects(plan["diagnostics"]).last?["message"] as? String)
+        #expect(warning.contains("cannot be written") && warning.contains("tokenizer.json"))
+        expectRefusal(
+            try await resq(["run", "q8_0", "--input", "bare", "--output", "bare.gguf"], in: folder.path), 65, saying: "tokenizer.json")
+    }
+
     @Test func planReadsNoWeights() async throws {
         try SmallModel(spoiled: ("model.norm.weight", .nan)).write(to: folder, as: "spoiled")
         let plan = try await report("plan", "q8_0", "--input", "spoiled", "--json")

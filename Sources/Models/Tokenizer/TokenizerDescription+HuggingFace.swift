@@ -1,6 +1,9 @@
 import Formats
 
 extension TokenizerDescription {
+    /// What is wrong with a directory that has no tokenizer at all.
+    public static let noTokenizer = ModelError.Reason.missingKey(key: "tokenizer.json, tokenizer.model or vocab.json")
+
     /// Reads the tokenizer of a Hugging Face directory.
     ///
     /// `tokenizer.model` wins over `tokenizer.json` where the reference converter prefers it. Special tokens, token types and
@@ -18,7 +21,7 @@ extension TokenizerDescription {
             case nil where source.tokenizer == nil && files.files["vocab.json"] != nil:
                 try self.init(bpe: source, preTokenizer: preTokenizer)
             case nil where source.tokenizer == nil:
-                throw ModelError(.missingKey(key: "tokenizer.json, tokenizer.model or vocab.json"))
+                throw ModelError(TokenizerDescription.noTokenizer)
             case let type:
                 throw ModelError(
                     .unsupportedTokenizer(what: "its model is '\(printable(type ?? "nothing"))', not BPE or Unigram"),

@@ -5,6 +5,8 @@ import Models
 struct GGUFExport {
     var tensors: [LazyTensor]
     var metadata: GGUFMetadata
+    /// Why the file cannot be written although its tensors are known: the model has no tokenizer.
+    var problem: ModelError?
 
     /// - Throws: `ModelError` when a Hugging Face model cannot be understood or lacks something the runtime needs.
     init(_ graph: TensorGraph) throws {
@@ -23,8 +25,14 @@ struct GGUFExport {
                 GGUFMetadataOptions(
                     directoryName: graph.name, fileType: GGUFExport.fileType(of: tensors, graph.mixture),
                     generationConfig: try GGUFExport.generationConfig(files, of: graph)))
-            let vocabulary = try GGUFExport.vocabulary(files, size: model.hyperparameters.vocabulary)
-            for key in vocabulary.keys { metadata[key] = vocabulary[key] }
+            do throws(ModelError) {
+                let vocabulary = try GGUFExport.vocabulary(files, size: model.hyperparameters.vocabulary)
+                for key in vocabulary.keys { metadata[key] = vocabulary[key] }
+            } catch {
+                // A folder of nothing but headers can still be planned.
+                guard error.reason == TokenizerDescription.noTokenizer else { throw error }
+                problem = error
+            }
         case (.huggingFace, nil), (.safetensors, nil), (.safetensors, _?):
             throw graph.modelProblem ?? ModelError(.missingKey(key: "config.json"))
         }

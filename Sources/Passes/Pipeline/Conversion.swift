@@ -46,6 +46,7 @@ public struct Conversion: Sendable {
     /// What would be written. For `.gguf.zst` a sample of every tensor is computed, to say how it will be compressed.
     public func plan(threadCount: Int) throws -> Plan {
         var plan = Plan(export, threadCount: threadCount, diagnostics: diagnostics)
+        if let problem = export.problem { plan.diagnostics.append(Diagnostic(.warning, "this cannot be written: \(problem)")) }
         guard output.format == .ggufZst else { return plan }
         let levels = LevelChoices(tensors: export.tensors, requestedLevel: output.compressionLevel)
         try inParallel(count: export.tensors.count, threadCount: threadCount) { index throws(any Error) in
@@ -65,6 +66,7 @@ public struct Conversion: Sendable {
     public func run(
         threadCount: Int, workDirectory: String? = nil, replacesExisting: Bool = false, progress: Progress = Progress()
     ) throws -> ConversionReport {
+        if let problem = export.problem { throw problem }
         try refuseExisting(replacesExisting, work: workDirectory)
         var export = export
         var pending: PendingHeaders?

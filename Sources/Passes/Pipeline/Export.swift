@@ -5,6 +5,8 @@ import Models
 struct Export: Sendable {
     let tensors: [LazyTensor]
     let layout: ArtifactLayout
+    /// What forbids to write this, though it can be planned.
+    let problem: ModelError?
     private let container: Container
 
     /// What a header says beside the tensors, without the provenance.
@@ -41,26 +43,29 @@ struct Export: Sendable {
             let export = try GGUFExport(graph)
             tensors = export.tensors
             container = .gguf(export.metadata)
+            problem = export.problem.map(graph.located)
         case .safetensors:
             tensors = graph.tensors
+            problem = nil
             let metadata = if case .safetensors(let map) = graph.metadata { map } else { [String: String]() }
             container = .safetensors(metadata)
         case .huggingFace:
             let export = try HuggingFaceExport(graph, library: library, context: context)
             tensors = export.tensors
+            problem = nil
             container = .huggingFace(export.files)
         }
         layout = try Export.layout(tensors, container, to: output, provenance: provenance)
     }
 
-    private init(tensors: [LazyTensor], layout: ArtifactLayout, container: Container) {
-        (self.tensors, self.layout, self.container) = (tensors, layout, container)
+    private init(tensors: [LazyTensor], layout: ArtifactLayout, problem: ModelError?, container: Container) {
+        (self.tensors, self.layout, self.problem, self.container) = (tensors, layout, problem, container)
     }
 
     /// The same artifact with other provenance in its headers; when that is as long, every tensor keeps its place.
     func recording(_ provenance: Provenance, for output: Output) throws -> Export {
         let layout = try Export.layout(tensors, container, to: output, provenance: provenance)
-        return Export(tensors: tensors, layout: layout, container: container)
+        return Export(tensors: tensors, layout: layout, problem: problem, container: container)
     }
 
     private static func layout(
