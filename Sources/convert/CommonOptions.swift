@@ -38,6 +38,27 @@ struct ModelOptions: ParsableArguments {
     }
 }
 
+/// How the engine rounds what flows through a model, where that is to be otherwise than the model says.
+struct RoundingOptions: ParsableArguments {
+    @Option(help: ArgumentHelp(
+        "Round the inputs of linear layers to 2 to 8 bits; 16 leaves them (default: what the model says).", valueName: "bits"))
+    var activations: Int?
+
+    @Option(help: ArgumentHelp("Round keys and values to 2 to 8 bits; 16 leaves them (default: what the model says).", valueName: "bits"))
+    var kv: Int?
+
+    func validate() throws {
+        for (name, bits) in [("--activations", activations), ("--kv", kv)] {
+            if let bits, !(2...8).contains(bits), bits != 16 { throw ValidationError("\(name) takes 2 to 8, or 16") }
+        }
+    }
+
+    /// What a work folder is to know of this.
+    var summary: [String] {
+        [activations.map { "activations \($0)" }, kv.map { "kv \($0)" }].compactMap(\.self)
+    }
+}
+
 /// Options that say how the output is written.
 struct OutputOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Largest size of one file, e.g. 4GB; larger models are split.", valueName: "size"))

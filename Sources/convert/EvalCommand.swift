@@ -56,6 +56,7 @@ struct EvalCommand: ParsableCommand {
     @Flag(help: "Print JSON.")
     var json = false
 
+    @OptionGroup var rounding: RoundingOptions
     @OptionGroup var work: WorkOptions
     @OptionGroup var model: ModelOptions
 
@@ -71,7 +72,7 @@ struct EvalCommand: ParsableCommand {
 
     func run() throws {
         let gauge = MemoryGauge()
-        let subject = try OpenedModel(path, library: try model.library())
+        let subject = try OpenedModel(path, library: try model.library()).rounding(rounding)
         let other = try reference.map { try OpenedReference($0, library: try model.library()) }
         if saveLogits != nil, case .saved? = other { throw ValidationError("--save-logits: these logits are saved already") }
         let (progress, finish) = ProgressBar.progress(isQuiet: work.quiet) { gauge.sample() }
@@ -92,7 +93,8 @@ struct EvalCommand: ParsableCommand {
         if let workFolder {
             let files = subject.source.files + (other?.files ?? [])
             keeping = try EvaluationWork(
-                directory: workFolder, inputs: try HashedInputs(files, threadCount: work.threadCount, progress: progress))
+                directory: workFolder, inputs: try HashedInputs(files, threadCount: work.threadCount, progress: progress),
+                settings: rounding.summary)
         }
         var report = EvaluationReport(model: path, reference: other?.name, threadCount: work.threadCount)
         if let evaluation {
@@ -149,7 +151,7 @@ struct EvalCommand: ParsableCommand {
 struct OpenedModel {
     let path: String
     let source: any TensorSource
-    let graph: TensorGraph
+    private(set) var graph: TensorGraph
 
     init(_ path: String, library: ArchitectureLibrary) throws {
         try self.init(path, source: try openTensorSource(at: path), library: library)
@@ -159,6 +161,13 @@ struct OpenedModel {
         self.path = path
         self.source = source
         graph = try TensorGraph(source, architectures: library)
+    }
+
+    /// The same model, rounding what flows through it as the user says.
+    func rounding(_ options: RoundingOptions) -> OpenedModel {
+        var copy = self
+        copy.graph.round(activations: options.activations, keyValues: options.kv)
+        return copy
     }
 
     func network(weightBudget: Int, threadCount: Int) throws -> Network {

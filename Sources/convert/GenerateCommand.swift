@@ -44,6 +44,7 @@ struct GenerateCommand: ParsableCommand {
     @Flag(help: "Print JSON.")
     var json = false
 
+    @OptionGroup var rounding: RoundingOptions
     @OptionGroup var work: WorkOptions
     @OptionGroup var model: ModelOptions
 
@@ -62,8 +63,9 @@ struct GenerateCommand: ParsableCommand {
 
     func run() throws {
         let budget = memory?.byteCount ?? Int(clamping: ProcessInfo.processInfo.physicalMemory / 2)
-        let network = try TensorGraph(try openTensorSource(at: path), architectures: try model.library())
-            .network(weightBudget: budget, threadCount: work.threadCount)
+        var graph = try TensorGraph(try openTensorSource(at: path), architectures: try model.library())
+        graph.round(activations: rounding.activations, keyValues: rounding.kv)
+        let network = try graph.network(weightBudget: budget, threadCount: work.threadCount)
         let tokenizer = tokens == nil ? try Tokenizer(path: path) : try? Tokenizer(path: path)
         let ids = try tokens.map { try TokenFile.read($0) } ?? tokenizer?.encode(prompt ?? "") ?? []
         var generation = try Generation(

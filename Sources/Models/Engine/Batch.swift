@@ -59,10 +59,31 @@ public struct Batch: Sendable {
     /// Gives back the memory that only a layer needs.
     public mutating func dropScratch() { scratch = Scratch() }
 
-    /// The sequence and position a row stands for.
-    func place(ofRow row: Int) -> (sequence: Int, position: Int) {
-        (sequences.firstIndex { $0.rows.contains(row) } ?? 0, positions[row])
+    /// Where rows stand in the text.
+    struct Places: Sendable {
+        fileprivate let sequences: [Sequence]
+        fileprivate let positions: [Int]
+        /// The batch's row for each row; `nil` for the batch's rows from `first` on.
+        var rows: [Int]?
+        var first = 0
+
+        /// The sequence and position a row stands for.
+        func place(ofRow row: Int) -> (sequence: Int, position: Int) {
+            let row = rows?[row] ?? first + row
+            return (sequences.firstIndex { $0.rows.contains(row) } ?? 0, positions[row])
+        }
     }
+
+    var places: Places { Places(sequences: sequences, positions: positions) }
+
+    /// The places of some of the rows, in the order given.
+    func places(of rows: [Int]) -> Places { Places(sequences: sequences, positions: positions, rows: rows) }
+
+    /// The places of the rows from one on.
+    func places(from first: Int) -> Places { Places(sequences: sequences, positions: positions, first: first) }
+
+    /// The sequence and position a row stands for.
+    func place(ofRow row: Int) -> (sequence: Int, position: Int) { places.place(ofRow: row) }
 }
 
 extension Network {

@@ -21,7 +21,8 @@ public enum LinearInput: Sendable, Hashable {
 /// What a pass or an artifact does inside the forward pass. The engine calls, and knows no reasons.
 ///
 /// Every method gets rows (tokens of all sequences, in order) and may change them; the defaults do nothing.
-/// Methods are called from one thread at a time, in the order of the computation.
+/// Methods are called from one thread at a time, in the order of the computation. A hook that meets a number that is not
+/// finite throws `NotFiniteRow`, to which the engine adds where that is.
 public protocol ForwardHooks: AnyObject, Sendable {
     /// - Parameters:
     ///   - rows: `[tokens, columnCount]`.
@@ -39,4 +40,11 @@ extension ForwardHooks {
     public func queries(layer: Int, rows: inout MutableSpan<Float>) throws {}
     public func keys(layer: Int, rows: inout MutableSpan<Float>) throws {}
     public func values(layer: Int, rows: inout MutableSpan<Float>) throws {}
+}
+
+/// A row, of those a hook was given, that is not finite.
+public struct NotFiniteRow: Error {
+    public let row: Int
+
+    public init(row: Int) { self.row = row }
 }

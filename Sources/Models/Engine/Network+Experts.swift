@@ -22,7 +22,7 @@ extension Network {
             input.removeAll(keepingCapacity: true)
             for (row, _) in route { input += batch.scratch.normed[row * width..<(row + 1) * width] }
             let result = try expertOutput(
-                block, &batch, &input, rowCount: route.count, gate: block[.expertGate, expert: expert],
+                block, &batch, &input, rowCount: route.count, standing: batch.places(of: route.map(\.row)), gate: block[.expertGate, expert: expert],
                 up: block[.expertUp, expert: expert], down: block[.expertDown, expert: expert], places: (.expert(expert), .expertOutput(expert)),
                 hooks, skipsDown: skipsDown)
             guard !skipsDown else { continue }
@@ -34,7 +34,7 @@ extension Network {
             input = Array(batch.scratch.normed[0..<count * width])
             let shares = try sharedWeights(block, input, count: count)
             let result = try expertOutput(
-                block, &batch, &input, rowCount: count, gate: block[.sharedExpertGate], up: block[.sharedExpertUp],
+                block, &batch, &input, rowCount: count, standing: batch.places, gate: block[.sharedExpertGate], up: block[.sharedExpertUp],
                 down: block[.sharedExpertDown], places: (nil, .sharedExpertOutput), hooks, skipsDown: skipsDown)
             guard !skipsDown else { return }
             for row in 0..<count {
@@ -72,18 +72,18 @@ extension Network {
     }
 
     private func expertOutput(
-        _ block: Block, _ batch: inout Batch, _ input: inout [Float], rowCount: Int, gate: Weight?, up: Weight?, down: Weight?,
-        places: (input: LinearInput?, output: LinearInput), _ hooks: (any ForwardHooks)?, skipsDown: Bool
+        _ block: Block, _ batch: inout Batch, _ input: inout [Float], rowCount: Int, standing: Batch.Places, gate: Weight?,
+        up: Weight?, down: Weight?, places: (input: LinearInput?, output: LinearInput), _ hooks: (any ForwardHooks)?, skipsDown: Bool
     ) throws -> [Float] {
         let width = model.hyperparameters.hidden
         let inner = down?.columnCount ?? 0
-        if let place = places.input { try watch(place, block.layer, &input, count: rowCount * width, width: width, hooks) }
+        if let place = places.input { try watch(place, block.layer, &input, count: rowCount * width, width: width, standing, hooks) }
         Batch.Scratch.reserve(&batch.scratch.gate, rowCount * inner)
         Batch.Scratch.reserve(&batch.scratch.up, rowCount * inner)
         linear(input, gate, into: &batch.scratch.gate, count: rowCount)
         linear(input, up, into: &batch.scratch.up, count: rowCount)
         multiplyGate(&batch, rowCount: rowCount, inner: inner)
-        try watch(places.output, block.layer, &batch.scratch.gate, count: rowCount * inner, width: inner, hooks)
+        try watch(places.output, block.layer, &batch.scratch.gate, count: rowCount * inner, width: inner, standing, hooks)
         guard !skipsDown else { return [] }
         var result = [Float](repeating: 0, count: rowCount * width)
         linear(batch.scratch.gate, down, into: &result, count: rowCount)

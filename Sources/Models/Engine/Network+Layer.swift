@@ -33,7 +33,7 @@ extension Network {
     package func beginAttention(_ block: Block, _ batch: inout Batch, _ hooks: (any ForwardHooks)? = nil) throws {
         let width = model.hyperparameters.hidden
         normalized(block[.attentionNorm], &batch)
-        try watch(.attention, block.layer, &batch.scratch.normed, count: batch.tokenCount * width, width: width, hooks)
+        try watch(.attention, block.layer, &batch.scratch.normed, count: batch.tokenCount * width, width: width, batch.places, hooks)
     }
 
     /// hidden ← hidden + P_a(O · scratch.attention).
@@ -47,7 +47,7 @@ extension Network {
     package func beginMLP(_ block: Block, _ batch: inout Batch, _ hooks: (any ForwardHooks)? = nil) throws {
         let width = model.hyperparameters.hidden
         normalized(block[.mlpNorm], &batch)
-        try watch(.mlp, block.layer, &batch.scratch.normed, count: batch.tokenCount * width, width: width, hooks)
+        try watch(.mlp, block.layer, &batch.scratch.normed, count: batch.tokenCount * width, width: width, batch.places, hooks)
     }
 
     /// scratch.out ← the MLP's or the experts' rows.
@@ -103,15 +103,18 @@ extension Network {
         let table = tables[isLocal: parameters.usesLocalRoPE[block.layer]]
         try turned(&batch.scratch.queries, norm: block[.qNorm], headCount: numbers.heads, batch.positions, table)
         try turned(&batch.scratch.keys, norm: block[.kNorm], headCount: numbers.keyValueHeads, batch.positions, table)
+        let (layer, places) = (block.layer, batch.places)
         for hooks in [ownHooks, hooks].compactMap(\.self) {
-            try with(&batch.scratch.queries, count * queryWidth) { (rows) throws in try hooks.queries(layer: block.layer, rows: &rows) }
-            try with(&batch.scratch.keys, count * keyWidth) { (rows) throws in try hooks.keys(layer: block.layer, rows: &rows) }
-            try with(&batch.scratch.values, count * keyWidth) { (rows) throws in try hooks.values(layer: block.layer, rows: &rows) }
+            try placing(layer, places) {
+                try with(&batch.scratch.queries, count * queryWidth) { (rows) throws in try hooks.queries(layer: layer, rows: &rows) }
+                try with(&batch.scratch.keys, count * keyWidth) { (rows) throws in try hooks.keys(layer: layer, rows: &rows) }
+                try with(&batch.scratch.values, count * keyWidth) { (rows) throws in try hooks.values(layer: layer, rows: &rows) }
+            }
         }
         // A value that is not finite would spoil all tokens near it, and its place could not be told any more.
         try checkFinite(batch.scratch.values.span.extracting(0..<count * keyWidth), width: keyWidth, block.layer, batch)
         try attend(block.layer, &batch, &caches)
-        try watch(.attentionOutput, block.layer, &batch.scratch.attention, count: count * queryWidth, width: queryWidth, hooks)
+        try watch(.attentionOutput, block.layer, &batch.scratch.attention, count: count * queryWidth, width: queryWidth, places, hooks)
     }
 
     private func attend(_ layer: Int, _ batch: inout Batch, _ caches: inout [KeyValueCache]?) throws(ForwardError) {
@@ -162,7 +165,7 @@ extension Network {
                 linear(batch.scratch.normed, block[.up], bias: block[.upBias], into: &batch.scratch.up, count: rows.count, from: first)
             }
             multiplyGate(&batch, rowCount: rows.count, inner: inner)
-            try watch(.mlpOutput, block.layer, &batch.scratch.gate, count: rows.count * inner, width: inner, hooks)
+            try watch(.mlpOutput, block.layer, &batch.scratch.gate, count: rows.count * inner, width: inner, batch.places(from: first), hooks)
             guard !skipsDown else { continue }
             linear(batch.scratch.gate, block[.down], bias: block[.downBias], into: &batch.scratch.out, count: rows.count, to: first)
         }
@@ -196,10 +199,21 @@ extension Network {
 
     /// Lets the hooks see and change the input of a linear layer.
     func watch(
-        _ place: LinearInput, _ layer: Int, _ rows: inout [Float], count: Int, width: Int, _ hooks: (any ForwardHooks)?
+        _ place: LinearInput, _ layer: Int, _ rows: inout [Float], count: Int, width: Int, _ places: Batch.Places,
+        _ hooks: (any ForwardHooks)?
     ) throws {
         for hooks in [ownHooks, hooks].compactMap(\.self) {
-            try with(&rows, count) { (part) throws in try hooks.input(place, layer: layer, rows: &part, columnCount: width) }
+            try placing(layer, places) {
+                try with(&rows, count) { (part) throws in try hooks.input(place, layer: layer, rows: &part, columnCount: width) }
+            }
+        }
+    }
+
+    /// Lets errors of hooks say where their row stands.
+    private func placing(_ layer: Int, _ places: Batch.Places, _ body: () throws -> Void) throws {
+        do { try body() } catch let bad as NotFiniteRow {
+            let place = places.place(ofRow: bad.row)
+            throw ForwardError.notFinite(layer: layer < layerCount ? layer : nil, sequence: place.sequence, position: place.position)
         }
     }
 

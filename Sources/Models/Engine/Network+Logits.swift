@@ -36,7 +36,7 @@ extension Network {
         normalize(
             batch.hidden.span.extracting(rows.lowerBound * width..<rows.upperBound * width), gain: try finalGain().floats,
             epsilon: parameters.epsilon, into: &span, threadCount: threadCount)
-        try watch(.head, layerCount, &normed, count: rows.count * width, width: width, hooks)
+        try watch(.head, layerCount, &normed, count: rows.count * width, width: width, batch.places(from: rows.lowerBound), hooks)
         Batch.Scratch.reserve(&logits, rows.count * vocabulary)
         if let head = try wholeHead() {
             apply(head, at: 0, normed, rowCount: rows.count, into: &logits)

@@ -14,22 +14,22 @@ struct Online: Pass {
             written as GGUF under the architecture 'resq'.
             """,
         options: [
-            OptionDeclaration("activations", widths, default: .text("4"), summary: "Bits of the inputs of linear layers: 2 to 8, or 16."),
+            OptionDeclaration("activations", widths, default: .integer(4), summary: "Bits of the inputs of linear layers: 2 to 8, or 16."),
             OptionDeclaration("activations-high", .integer(2...8), default: .absent, summary: "Bits of their high part; by default 8."),
             OptionDeclaration(
                 "activations-low", .integer(2...8), default: .absent, summary: "Bits of their low part; by default 2, or 8 beside 8."),
             OptionDeclaration("down", widths, default: .absent, summary: "Bits of the input of down; by default those of 'activations'."),
-            OptionDeclaration("kv", widths, default: .text("4"), summary: "Bits of keys and values: 2 to 8, or 16."),
+            OptionDeclaration("kv", widths, default: .integer(4), summary: "Bits of keys and values: 2 to 8, or 16."),
             OptionDeclaration("kv-high", .integer(2...8), default: .absent, summary: "Bits of their high part; by default 8."),
             OptionDeclaration("kv-low", .integer(2...8), default: .absent, summary: "Bits of their low part; by default 2, or 8 beside 8."),
             OptionDeclaration(
-                "key-rotation", widths, default: .text("8"), summary: "Bits of the rotation of keys, and of what it is applied to."),
+                "key-rotation", widths, default: .integer(8), summary: "Bits of the rotation of keys, and of what it is applied to."),
             OptionDeclaration(
                 "rotates-keys", .boolean, default: .boolean(true),
                 summary: "Whether the rotation of keys that 'resq.rotate' left is applied at all."),
         ])
 
-    private static let widths = OptionType.choice((2...8).map { "\($0)" } + ["16"])
+    private static let widths = OptionType.integer(2...16)
 
     private let activations: PartBits?
     private let down: Int?
@@ -38,21 +38,22 @@ struct Online: Pass {
     private let rotatesKeys: Bool
 
     init(options: PassOptions) throws(RecipeError) {
-        activations = Self.bits("activations", options)
-        let down = Self.width(options.has("down") ? "down" : "activations", options)
-        self.down = down
-        keyValues = Self.bits("kv", options)
+        activations = try Self.bits("activations", options)
+        down = try Self.width(options.has("down") ? "down" : "activations", options)
+        keyValues = try Self.bits("kv", options)
         rotatesKeys = options.boolean("rotates-keys")
-        keyRotation = Self.width("key-rotation", options)
+        keyRotation = try Self.width("key-rotation", options)
     }
 
     /// A width; `nil` for 16.
-    private static func width(_ name: String, _ options: PassOptions) -> Int? {
-        Int(options.text(name)).flatMap { $0 <= 8 ? $0 : nil }
+    private static func width(_ name: String, _ options: PassOptions) throws(RecipeError) -> Int? {
+        let bits = options.integer(name)
+        guard bits <= 8 || bits == 16 else { throw options.error("\(bits) bits: must be 2 to 8, or 16 for none", option: name) }
+        return bits <= 8 ? bits : nil
     }
 
-    private static func bits(_ name: String, _ options: PassOptions) -> PartBits? {
-        guard let middle = width(name, options), var bits = ActivationRounding.bits(middle, like: nil) else { return nil }
+    private static func bits(_ name: String, _ options: PassOptions) throws(RecipeError) -> PartBits? {
+        guard let middle = try width(name, options), var bits = ActivationRounding.bits(middle, like: nil) else { return nil }
         if options.has(name + "-high") { bits.high = options.integer(name + "-high") }
         if options.has(name + "-low") { bits.low = options.integer(name + "-low") }
         return bits

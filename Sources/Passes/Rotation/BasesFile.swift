@@ -92,8 +92,8 @@ struct GivenBases: RotationBases {
             for row in 0..<order {
                 for column in 0..<order {
                     let distance = abs(product[row, column] - (row == column ? 1 : 0))
-                    // Not `max`, which lets NaN pass.
-                    if !(distance <= deviation) { deviation = distance }
+                    // Not `max`, which may let NaN pass.
+                    if !(distance <= deviation), !deviation.isNaN { deviation = distance }
                 }
             }
             // Orthogonal matrices in F32 are within a few times 1e-7.

@@ -15,6 +15,8 @@ import Synchronization
 final class OnlineHooks: ForwardHooks {
     private let online: OnlineTransforms
     private let headDimension: Int
+    private let queryWidth: Int
+    private let keyWidth: Int
     private let threadCount: Int
     /// Q₈(U_C)ᵀ of each layer, made when the layer is reached.
     private let keyRotations: [Once<[Float]>]
@@ -24,6 +26,8 @@ final class OnlineHooks: ForwardHooks {
         self.online = online
         self.threadCount = threadCount
         headDimension = model.hyperparameters.headDimension
+        queryWidth = model.hyperparameters.heads * headDimension
+        keyWidth = model.hyperparameters.keyValueHeads * headDimension
         keyRotations = online.keyRotations.map { _ in Once() }
     }
 
@@ -46,31 +50,35 @@ final class OnlineHooks: ForwardHooks {
         }
     }
 
-    func queries(layer: Int, rows: inout MutableSpan<Float>) throws { try turn(&rows, layer: layer) }
+    func queries(layer: Int, rows: inout MutableSpan<Float>) throws { try turn(&rows, columnCount: queryWidth, layer: layer) }
 
     func keys(layer: Int, rows: inout MutableSpan<Float>) throws {
-        try turn(&rows, layer: layer)
-        if let bits = online.rounding?.keyValues { try round(&rows, headDimension, online.keys, bits, includesZero: true) }
+        try turn(&rows, columnCount: keyWidth, layer: layer)
+        if let bits = online.rounding?.keyValues { try round(&rows, keyWidth, online.keys, bits, includesZero: true) }
     }
 
     func values(layer: Int, rows: inout MutableSpan<Float>) throws {
-        if let bits = online.rounding?.keyValues { try round(&rows, headDimension, online.values, bits, includesZero: false) }
+        if let bits = online.rounding?.keyValues { try round(&rows, keyWidth, online.values, bits, includesZero: false) }
     }
 
-    /// Rounds rows whose groups are as wide as the parts together.
+    /// Rounds rows of whole groups, each as wide as the parts together.
     private func round(
         _ rows: inout MutableSpan<Float>, _ columnCount: Int, _ widths: SubspaceWidths, _ bits: PartBits, includesZero: Bool
     ) throws {
         let quantizer = ActivationQuantizer(subspaces: widths.subspaces(bits), includesZero: includesZero)
-        try quantizer.apply(to: &rows, columnCount: columnCount)
+        do throws(ResQError) {
+            try quantizer.apply(to: &rows, columnCount: columnCount, threadCount: threadCount)
+        } catch .notFinite(let row, _) {
+            throw NotFiniteRow(row: row)
+        }
     }
 
-    private func turn(_ rows: inout MutableSpan<Float>, layer: Int) throws {
+    private func turn(_ rows: inout MutableSpan<Float>, columnCount: Int, layer: Int) throws {
         guard keyRotations.indices.contains(layer) else { return }
         let rotation = try keyRotations[layer].value { try keyRotation(layer) }
         if let bits = online.rounding?.keyRotation {
             let whole = SubspaceWidths(middle: headDimension)
-            try round(&rows, headDimension, whole, PartBits(low: bits, middle: bits, high: bits), includesZero: true)
+            try round(&rows, columnCount, whole, PartBits(low: bits, middle: bits, high: bits), includesZero: true)
         }
         let copy = rows.span.array
         applyLinear(

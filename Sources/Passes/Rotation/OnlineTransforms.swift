@@ -85,25 +85,26 @@ public struct ActivationRounding: Sendable, Equatable {
     }
 }
 
-extension OnlineTransforms {
-    /// The same transforms with other widths.
+extension TensorGraph {
+    /// Has the engine round activations, keys and values otherwise than the model says; nothing where both are `nil`.
     ///
     /// - Parameters:
-    ///   - activations: bits of the inputs of linear layers, 2 to 8, or 16 to leave them; `nil` for what is recorded.
+    ///   - activations: bits of the inputs of linear layers, 2 to 8, or 16 to leave them; `nil` for what the model says.
     ///   - keyValues: the same for keys and values.
-    public func rounding(activations: Int?, keyValues: Int?) -> OnlineTransforms {
-        var copy = self
-        var rounding = rounding ?? ActivationRounding()
+    public mutating func round(activations: Int?, keyValues: Int?) {
+        guard let model, activations != nil || keyValues != nil else { return }
+        var online = online ?? OnlineTransforms(model)
+        var rounding = online.rounding ?? ActivationRounding()
         if let activations {
             rounding.activations = ActivationRounding.bits(activations, like: rounding.activations)
             rounding.down = activations <= 8 ? activations : nil
         }
         if let keyValues {
             rounding.keyValues = ActivationRounding.bits(keyValues, like: rounding.keyValues)
-            rounding.keyRotation = keyValues <= 8 ? rounding.keyRotation ?? 8 : nil
+            rounding.keyRotation = keyValues <= 8 && !online.keyRotations.isEmpty ? rounding.keyRotation ?? 8 : nil
         }
-        copy.rounding = rounding
-        return copy
+        online.rounding = rounding == ActivationRounding() ? nil : rounding
+        self.online = online
     }
 }
 

@@ -1,4 +1,6 @@
 import CKernels
+import Synchronization
+import Threads
 
 /// Rounds activations, keys and values as a runtime would store them.
 ///
@@ -31,24 +33,38 @@ public struct ActivationQuantizer: Sendable, Equatable {
     ///   - rows: whole rows.
     ///   - columnCount: of a row: whole groups.
     /// - Throws: `notFinite` with the first row that holds an infinity or NaN, and the first such column.
-    public func apply(to rows: inout MutableSpan<Float>, columnCount: Int) throws(ResQError) {
+    public func apply(to rows: inout MutableSpan<Float>, columnCount: Int, threadCount: Int = 1) throws(ResQError) {
         precondition(columnCount > 0 && rows.count % columnCount == 0 && columnCount % groupWidth == 0, "whole rows of whole groups")
+        let (groupCount, run) = (rows.count / groupWidth, max(1, 32_768 / groupWidth))
         let bad: Int? = unsafe rows.withUnsafeMutableBufferPointer { rows in
-            guard let start = rows.baseAddress else { return nil }
-            for group in stride(from: 0, to: rows.count, by: groupWidth) {
-                for part in subspaces {
-                    // Groups are whole and cover the rows, so that each part lies inside them.
-                    let run = unsafe start + group + part.range.lowerBound
-                    let isFinite = unsafe isSymmetric
-                        ? resq_round_symmetric(run, part.range.count, Int32(part.bits))
-                        : resq_round_range(run, part.range.count, Int32(part.bits), includesZero ? 1 : 0)
-                    if isFinite == 0 {
-                        return group + part.range.lowerBound + ((0..<part.range.count).first { unsafe !run[$0].isFinite } ?? 0)
-                    }
-                }
+            guard let base = rows.baseAddress else { return nil }
+            // Sound to share: tasks change disjoint groups.
+            let start = unsafe SharedMutable(base)
+            let first = Mutex<Int?>(nil)
+            inParallel(count: (groupCount + run - 1) / run, threadCount: threadCount) { task in
+                let groups = task * run..<min(groupCount, (task + 1) * run)
+                guard let bad = unsafe apply(toGroups: groups, at: start.pointer) else { return }
+                first.withLock { $0 = min($0 ?? bad, bad) }
             }
-            return nil
+            return first.withLock { $0 }
         }
         if let bad { throw .notFinite(row: bad / columnCount, column: bad % columnCount) }
+    }
+
+    /// Rounds some groups, of those that stand one after another from `start` on.
+    /// - Returns: the place of the first number that is not finite, where it stops.
+    @unsafe private func apply(toGroups groups: Range<Int>, at start: UnsafeMutablePointer<Float>) -> Int? {
+        for group in groups {
+            for part in subspaces {
+                // Groups are whole and cover the rows, so that each part lies inside them.
+                let place = group * groupWidth + part.range.lowerBound
+                let run = unsafe start + place
+                let isFinite = unsafe isSymmetric
+                    ? resq_round_symmetric(run, part.range.count, Int32(part.bits))
+                    : resq_round_range(run, part.range.count, Int32(part.bits), includesZero ? 1 : 0)
+                if isFinite == 0 { return place + ((0..<part.range.count).first { unsafe !run[$0].isFinite } ?? 0) }
+            }
+        }
+        return nil
     }
 }
