@@ -46,6 +46,8 @@ import TestSupport
         (["run", "q8_0", "--input", "model", "--output", "o.gguf", "--set", "inner=q6_k"], "--set inner"),
         (["run", "q8_0", "--input", "model", "--output", "o.gguf", "--set", "on-fallbak=warn"], "on-fallback"),
         (["run", "q8_0", "--input", "model", "--outptu", "o.gguf"], "--outptu"),
+        (["eval", "model", "--tokens", "t.npy", "--activations", "12"], "--activations"),
+        (["generate", "model", "--prompt", "a", "--kv", "1"], "--kv"),
         (["convert", "model"], "<out>"),
         (["convert", "model", ""], "output"),
         (["convert", "model", "o.bin"], "o.bin"),
