@@ -20,13 +20,35 @@ public final class PassContext: Sendable {
     private struct State {
         var diagnostics: [Diagnostic] = []
         var inputs: [SourceFile] = []
+        var analyses: [any AnyAnalysis] = []
     }
 
     /// Whether types that do not fit a shape may be swapped for others.
     public let onFallback: FallbackPolicy
+    private let calibration: CalibrationSource?
     private let state = Mutex(State())
 
-    public init(onFallback: FallbackPolicy) { self.onFallback = onFallback }
+    public init(onFallback: FallbackPolicy, calibration: CalibrationSource? = nil) {
+        self.onFallback = onFallback
+        self.calibration = calibration
+    }
+
+    /// Where calibration sequences come from, checked as far as it can be without reading tensors. The text becomes an
+    /// input of the run: hashed, and protected like the model.
+    /// - Parameter pass: the identifier of the pass that asks.
+    /// - Throws: `PipelineError.cannotApply` outside a recipe; what keeps the model from being calibrated.
+    public func calibrationSource(for pass: String) throws -> CalibrationSource {
+        guard let calibration else { throw PipelineError.cannotApply(pass: pass, why: "it needs the calibration settings of a recipe") }
+        try calibration.check()
+        if let text = calibration.settings.text {
+            let file = SourceFile(path: text, byteCount: try MappedFile(path: text).byteCount)
+            state.withLock { state in if !state.inputs.contains(where: { $0.path == text }) { state.inputs.append(file) } }
+        }
+        return calibration
+    }
+
+    /// Has an analysis performed before the run computes tensors, after those of the passes before.
+    public func perform(_ analysis: any AnyAnalysis) { state.withLock { $0.analyses.append(analysis) } }
 
     /// Reports something the user should know that does not stop the run.
     public func report(_ severity: Diagnostic.Severity, _ message: String) {
@@ -51,6 +73,7 @@ public final class PassContext: Sendable {
     /// The remarks so far, in order.
     public var diagnostics: [Diagnostic] { state.withLock { $0.diagnostics } }
     var inputs: [SourceFile] { state.withLock { $0.inputs } }
+    var analyses: [any AnyAnalysis] { state.withLock { $0.analyses } }
 }
 
 /// A remark about the run.

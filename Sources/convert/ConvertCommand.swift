@@ -97,6 +97,7 @@ func perform(_ conversion: Conversion, out: OutputOptions, work: WorkOptions) th
     let report = try conversion.run(
         threadCount: work.threadCount, workDirectory: out.work, replacesExisting: out.force, progress: progress)
     finish()
+    work.report(report.diagnostics)
     guard !work.quiet else { return }
     var line = "wrote \(printable(conversion.output.path)): \(report.tensorCount) tensors, \(formatted(bytes: report.byteCount)), read back and compared"
     if report.resumedTensorCount > 0 { line += " (\(report.resumedTensorCount) tensors were there from an interrupted run)" }

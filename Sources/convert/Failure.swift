@@ -2,6 +2,7 @@ import ArgumentParser
 import Formats
 import Models
 import Passes
+import ResQ
 
 #if canImport(Glibc)
 import Glibc
@@ -34,6 +35,8 @@ struct Failure: Error {
             self.init(message: error.description, exitCode: Failure.badInput)
         case let error as ForwardError: self.init(message: error.description, exitCode: Failure.badInput)
         case let error as EvaluationError: self.init(message: error.description, exitCode: Failure.badInput)
+        case let error as ResQError:
+            self.init(message: (model.map { printable($0) + ": " } ?? "") + error.description, exitCode: Failure.badInput)
         case let error as RecipeError:
             self.init(message: error.description, exitCode: error.location.isOverride ? Failure.wrongUsage : Failure.badInput)
         case let error as PipelineError:
@@ -64,7 +67,7 @@ struct Failure: Error {
         case .interrupted: 130
         case .cannotCreate, .outputExists, .outputIsInput, .workDirectoryBusy: cannotCreate
         case .readBackMismatch, .tooInaccurate: checkFailed
-        case .brokenPromise, .notFinite, .doesNotFit, .needsImportance, .needsRuntime, .cannotApply, .overflows: badInput
+        case .brokenPromise, .notFinite, .doesNotFit, .needsImportance, .needsRuntime, .cannotApply, .overflows, .analysisMissing: badInput
         }
     }
 }
@@ -80,7 +83,7 @@ extension PipelineError {
         switch self {
         case .outputIsInput, .outputExists, .readBackMismatch, .cannotCreate, .interrupted, .workDirectoryBusy: true
         case .doesNotFit: true  // the recipe's
-        case .brokenPromise, .notFinite, .overflows, .needsImportance, .needsRuntime, .cannotApply, .tooInaccurate: false
+        case .brokenPromise, .notFinite, .overflows, .needsImportance, .needsRuntime, .cannotApply, .tooInaccurate, .analysisMissing: false
         }
     }
 }

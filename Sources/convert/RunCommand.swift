@@ -31,7 +31,7 @@ extension Recipe {
         return try outputs(input: input, path: path, out: out).map { output in
             try Conversion(
                 input: input, passes: try passes.map { try PassRegistry.builtIn.pass(for: $0) }, output: output, onFallback: onFallback,
-                provenance: (resolvedText, name), architectures: architectures,
+                provenance: (resolvedText, name), architectures: architectures, calibration: calibration,
                 maximumRelativeError: verification.maximumRelativeError)
         }
     }

@@ -76,10 +76,13 @@ public final class OutputFile: Sendable {
     /// - Parameters:
     ///   - files: all in one folder, which exists.
     ///   - resume: whether the disk that parts of an interrupted run take counts as there.
+    ///   - includesSingleFile: checks one file too, for those who open it much later.
     /// - Throws: `.diskFull` with the bytes of all of them.
-    public static func checkRoom(for files: [(path: String, byteCount: Int)], resume: Bool) throws(FormatError) {
+    public static func checkRoom(
+        for files: [(path: String, byteCount: Int)], resume: Bool, includesSingleFile: Bool = false
+    ) throws(FormatError) {
         // A single file checks itself when it is opened.
-        guard files.count > 1 else { return }
+        guard files.count > (includesSingleFile ? 0 : 1) else { return }
         var needed = 0
         for file in files {
             let (folder, name) = folderAndName(of: file.path)

@@ -11,6 +11,8 @@ public struct CalibrationWindows: Sendable, Equatable {
 
     public var context: Int { windows.first?.count ?? 0 }
 
+    public var tokenCount: Int { windows.count * context }
+
     /// Windows drawn from a text at random places, as the usual calibrations do.
     ///
     /// - Parameters:

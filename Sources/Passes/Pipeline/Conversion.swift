@@ -1,6 +1,7 @@
 import Foundation
 import Formats
 import Models
+import Synchronization
 import Threads
 
 /// One model on its way to one output: opened, rewritten by a recipe's passes, and laid out, but not yet computed.
@@ -13,6 +14,7 @@ public struct Conversion: Sendable {
     private let inputs: [SourceFile]
     private let provenance: (recipe: String, name: String)?
     private let export: Export
+    private let analyses: [any AnyAnalysis]
     private let architectures: ArchitectureLibrary
     private let maximumRelativeError: Double?
 
@@ -22,19 +24,23 @@ public struct Conversion: Sendable {
     ///   - passes: in order.
     ///   - provenance: the resolved recipe and its name, recorded in the artifact; `nil` for a plain change of
     ///     container, which keeps a file's metadata as it is.
+    ///   - calibration: what analyses look at; `nil` for runs without a recipe.
     ///   - maximumRelativeError: what rounding may cost a tensor, or `nil` for no limit.
     public init(
         input: String, passes: [any Pass], output: Output, onFallback: FallbackPolicy,
-        provenance: (recipe: String, name: String)?, architectures: ArchitectureLibrary, maximumRelativeError: Double? = nil
+        provenance: (recipe: String, name: String)?, architectures: ArchitectureLibrary, calibration: Calibration? = nil,
+        maximumRelativeError: Double? = nil
     ) throws {
         self.maximumRelativeError = maximumRelativeError
         let source = try openTensorSource(at: input)
         var graph = try TensorGraph(source, architectures: architectures)
-        let context = PassContext(onFallback: onFallback)
+        let context = PassContext(
+            onFallback: onFallback, calibration: calibration.map { CalibrationSource($0, modelPath: input, graph: graph) })
         for pass in passes { try pass.rewrite(&graph, in: context) }
         self.output = output
         self.graph = graph
         self.inputs = source.files + context.inputs
+        self.analyses = context.analyses
         self.provenance = provenance
         let record = provenance.map { [inputs] in Provenance(recipe: $0.recipe, recipeName: $0.name, unhashed: inputs) }
         self.architectures = architectures
@@ -43,16 +49,21 @@ public struct Conversion: Sendable {
         try refuseOverwritingInputs()
     }
 
-    /// What would be written. For `.gguf.zst` a sample of every tensor is computed, to say how it will be compressed.
+    /// What would be written. For `.gguf.zst` a sample of every tensor is computed, to say how it will be compressed,
+    /// unless it comes from an analysis: plans perform none.
     public func plan(threadCount: Int) throws -> Plan {
         var plan = Plan(export, threadCount: threadCount, diagnostics: diagnostics)
         if let problem = export.problem { plan.diagnostics.append(Diagnostic(.warning, "this cannot be written: \(problem)")) }
+        for analysis in analyses { plan.peakMemoryByteCount = max(plan.peakMemoryByteCount, analysis.peakMemoryByteCount) }
         guard output.format == .ggufZst else { return plan }
         let levels = LevelChoices(tensors: export.tensors, requestedLevel: output.compressionLevel)
+        let choices = Mutex([String?](repeating: nil, count: export.tensors.count))
         try inParallel(count: export.tensors.count, threadCount: threadCount) { index throws(any Error) in
-            _ = try levels.choice(for: index)
+            let summary: String
+            do { summary = try levels.choice(for: index).summary } catch PipelineError.analysisMissing { summary = "known when run" }
+            choices.withLock { $0[index] = summary }
         }
-        for index in export.tensors.indices { plan.tensors[index].compression = try levels.choice(for: index).summary }
+        for (index, summary) in choices.withLock({ $0 }).enumerated() { plan.tensors[index].compression = summary }
         plan.peakMemoryByteCount += (4 * threadCount + 2) * output.frameByteCount
         return plan
     }
@@ -70,15 +81,16 @@ public struct Conversion: Sendable {
         try refuseExisting(replacesExisting, work: workDirectory)
         var export = export
         var pending: PendingHeaders?
+        let hashes = InputHashes(of: inputs)
+        if !analyses.isEmpty { try hashes.hashAll(threadCount: threadCount, progress: progress) }
         if let provenance, !inputs.isEmpty {
-            let hashes = InputHashes(of: inputs)
             let recorded = { @Sendable [export, output, inputs] (digests: [Digest]) throws in
                 let record = Provenance(recipe: provenance.recipe, recipeName: provenance.name, files: inputs, digests: digests)
                 return try export.recording(record, for: output)
             }
             // The header is the first frame of a compressed file, and a resumed run is known by its inputs' hashes.
-            if output.format == .ggufZst || workDirectory != nil {
-                try hashes.hashAll(threadCount: threadCount, progress: progress)
+            if output.format == .ggufZst || workDirectory != nil || !analyses.isEmpty {
+                if analyses.isEmpty { try hashes.hashAll(threadCount: threadCount, progress: progress) }
                 export = try recorded(hashes.all)
             } else {
                 pending = PendingHeaders(hashes: hashes) { try recorded($0).layout }
@@ -89,6 +101,9 @@ public struct Conversion: Sendable {
         let work = try workDirectory.map { try WorkDirectory(path: $0) }
         let journal = try work.map { try Journal(directory: $0.path, plan: export.digest(inputs: inputs, output: output)) }
         if let journal, !journal.isContinuation { try refuseExisting(replacesExisting, work: nil) }
+        let analysisFolder = try work ?? (analyses.isEmpty ? nil : try WorkDirectory(path: analysisFolderPath))
+        defer { if work == nil, let analysisFolder { try? FileManager.default.removeItem(atPath: analysisFolder.path) } }
+        let analysisRun = try analysisFolder.flatMap { try perform(in: $0, export, hashes, threadCount: threadCount, progress: progress) }
         let isNewFolder = isFolder && FileIdentity(path: folder) == nil
         if isFolder { try createFolder(folder) }
         // When nothing came into it, it goes again.
@@ -109,9 +124,32 @@ public struct Conversion: Sendable {
         try checkWritten(export, folder: folder)
         if let limit = maximumRelativeError { try checkErrors(export, folder: folder, limit: limit, threadCount: threadCount) }
         journal?.remove()
+        for folder in analysisRun?.folders ?? [] { try? FileManager.default.removeItem(atPath: folder) }
         return ConversionReport(
-            tensorCount: export.tensors.count, resumedTensorCount: resumed,
+            tensorCount: export.tensors.count, resumedTensorCount: resumed, diagnostics: analysisRun?.diagnostics ?? [],
             byteCount: output.format == .ggufZst ? try MappedFile(path: output.path).byteCount : export.layout.byteCount)
+    }
+
+    /// Where analyses keep what they need when there is no work directory: beside the output, for as long as the run lasts.
+    private var analysisFolderPath: String { (output.path.hasSuffix("/") ? String(output.path.dropLast()) : output.path) + ".work" }
+
+    /// Performs the analyses, once it is known that the output can be written.
+    private func perform(
+        in folder: WorkDirectory, _ export: Export, _ hashes: InputHashes, threadCount: Int, progress: Progress
+    ) throws -> AnalysisRun? {
+        guard !analyses.isEmpty else { return nil }
+        let parent = URL(fileURLWithPath: output.path).deletingLastPathComponent().path
+        guard FileManager.default.isWritableFile(atPath: parent) else {
+            throw PipelineError.cannotCreate(path: output.path, why: "its folder cannot be written to")
+        }
+        if output.format != .ggufZst {
+            try OutputFile.checkRoom(
+                for: export.layout.files.map { (output.path, $0.byteCount) }, resume: true, includesSingleFile: true)
+        }
+        let run = AnalysisRun(
+            folder: folder.path, inputsDigest: Digest(of: hashes.all), threadCount: threadCount, progress: progress)
+        for analysis in analyses { try analysis.perform(in: run) }
+        return run
     }
 
     /// Compares every tensor that was only rounded on its way with what it was, and takes the output away when one of
@@ -182,6 +220,8 @@ public struct ConversionReport: Sendable {
     public var tensorCount: Int
     /// Tensors that an interrupted run had finished and that were not computed again.
     public var resumedTensorCount: Int
+    /// The remarks that analyses made.
+    public var diagnostics: [Diagnostic]
     public var byteCount: Int
 }
 

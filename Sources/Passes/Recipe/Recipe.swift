@@ -61,9 +61,11 @@ public struct Calibration: Sendable, Equatable {
     /// A text file, or `nil`: the model writes its own text.
     public var text: String?
     public var sequences = 128
-    /// Tokens of one sequence.
-    public var context = 2048
+    /// Tokens of one sequence; the default is shortened to the context of a model that has less.
+    public var context = defaultContext
     public var seed = 0
+
+    static let defaultContext = 2048
 }
 
 /// One artifact to write.
