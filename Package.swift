@@ -57,6 +57,7 @@ let package = Package(
             resources: [
                 .embedInCode("bf16-lossless.yaml"),
                 .embedInCode("f16.yaml"),
+                .embedInCode("gptq-gguf.yaml"),
                 .embedInCode("iq1_m.yaml"),
                 .embedInCode("iq1_s.yaml"),
                 .embedInCode("iq2_m.yaml"),

@@ -2,6 +2,7 @@
 package let library: [String: [UInt8]] = [
     "bf16-lossless": PackageResources.bf16_lossless_yaml,
     "f16": PackageResources.f16_yaml,
+    "gptq-gguf": PackageResources.gptq_gguf_yaml,
     "iq1_m": PackageResources.iq1_m_yaml,
     "iq1_s": PackageResources.iq1_s_yaml,
     "iq2_m": PackageResources.iq2_m_yaml,

@@ -1,7 +1,7 @@
 import Formats
 import Models
 
-/// `quantize`: gives weights the types that rules choose, rounding as each type's reference does.
+/// `quantize`: gives weights the types that rules choose, rounding as each type's reference does, or by GPTQ.
 struct Quantize: Pass {
     static let declaration = PassDeclaration(
         identifier: "quantize",
@@ -11,23 +11,40 @@ struct Quantize: Pass {
             one. Vectors, norms, routers and the other tensors that runtimes want whole are left alone whatever the rules \
             say. A type that does not fit a row is handled as on-fallback says. IQ3_XXS and smaller types (and Q2_K in the \
             mixture q2_k_s) stop the run where there is no importance; with an importance matrix some mixtures choose \
-            other types. A matrix whose numbers do not fit the model's columns is of another model, and refused.
+            other types. A matrix whose numbers do not fit the model's columns is of another model, and refused. With \
+            'rounding: gptq' the linear weights of the layers are rounded one layer after the other, each error compensated \
+            under the second moments of what the weight sees in the calibration text once everything before it is rounded; \
+            types that gptq does not know, and all other tensors, are rounded to nearest.
             """,
         options: [
             OptionDeclaration(
-                "rules", .rules(mixtures: Mixture.allCases.map(\.rawValue), extra: []), default: .required,
+                "rules", .rules(mixtures: Mixture.allCases.map(\.rawValue), extra: [Quantize.rounding]), default: .required,
                 summary: "Which tensors get which type; the last rule that matches decides."),
             OptionDeclaration(
                 "imatrix", .path, default: .absent,
                 summary: "An importance matrix, as llama-imatrix or 'calibrate --imatrix' writes it."),
+            OptionDeclaration(
+                "damping", .number(1e-6...1), default: .number(0.01),
+                summary: "For gptq: added to the diagonal of the second moments, as a fraction of its mean."),
+            OptionDeclaration(
+                "act-order", .boolean, default: .boolean(false),
+                summary: "For gptq: round the columns with the largest second moments first."),
         ])
+
+    /// A rule's choice of how its tensors are rounded.
+    private static let rounding = OptionDeclaration(
+        "rounding", .choice(["nearest", "gptq"]), default: .text("nearest"), summary: "How weights are rounded.")
 
     private let rules: [Rule]
     private let matrixPath: String?
+    private let damping: Double
+    private let actOrder: Bool
 
     init(options: PassOptions) throws(RecipeError) {
         rules = options.rules("rules")
         matrixPath = options.has("imatrix") ? options.text("imatrix") : nil
+        damping = options.number("damping")
+        actOrder = options.boolean("act-order")
     }
 
     func rewrite(_ graph: inout TensorGraph, in context: PassContext) throws {
@@ -38,6 +55,8 @@ struct Quantize: Pass {
         var requantized = 0
         var decision = decisions.makeIterator()
         let graphBefore = graph
+        var calibrated: [String: GGMLType] = [:]
+        var notCalibrated: Set<String> = []
         try graph.mapTensors { tensor in
             guard let place = decision.next() ?? nil else { return [tensor] }
             let rule = rules[place]
@@ -54,6 +73,16 @@ struct Quantize: Pass {
             if case .block = tensor.info.encoding, Encoding(choice.type) != tensor.info.encoding { requantized += 1 }
             let note = "quantize, rule \(place + 1): \(rule.type.name)" + (choice.wanted == nil ? "" : ", fallback")
             guard Encoding(choice.type) != tensor.info.encoding else { return [tensor.noting(note)] }
+            if rule.options.text("rounding") == "gptq" {
+                guard graphBefore.model != nil else { throw graphBefore.calibrationProblem }
+                if graphBefore.isLayerWeight(tensor.info) {
+                    if BlockTypeRounding.isTarget(choice.type) {
+                        calibrated[tensor.info.name] = choice.type
+                        return [tensor.noting(note + ", gptq")]
+                    }
+                    notCalibrated.insert(choice.type.name)
+                }
+            }
             let stored = graphBefore.ggufPlace(of: tensor.info)
             var columns: TensorImportance?
             if weightedTypes.contains(choice.type) {
@@ -69,6 +98,10 @@ struct Quantize: Pass {
             importance.report(to: context)
             graph.importance = importance.record
         }
+        if !calibrated.isEmpty { try round(calibrated, of: &graph, in: context) }
+        if !notCalibrated.isEmpty {
+            context.report(.warning, "gptq does not round to \(notCalibrated.sorted().joined(separator: ", ")): to nearest instead")
+        }
         if let mixture = mixtures.only { graph.mixture = mixture }
         if requantized > 0 {
             context.report(.warning, "\(requantized) tensors were quantized before; rounding them again loses more than rounding the original")
@@ -76,6 +109,19 @@ struct Quantize: Pass {
         if !fallbacks.isEmpty, context.onFallback == .warn {
             let shown = fallbacks.prefix(3).joined(separator: "; ") + (fallbacks.count > 3 ? "; …" : "")
             context.report(.warning, "\(fallbacks.count) tensors do not fit the wanted type and get another: \(shown)")
+        }
+    }
+
+    /// Leaves weights to an analysis that rounds them as the layers see them.
+    /// - Parameter graph: with everything rounded that is rounded to nearest.
+    private func round(_ types: [String: GGMLType], of graph: inout TensorGraph, in context: PassContext) throws {
+        let rounding = BlockTypeRounding(types: types, damping: damping, actOrder: actOrder)
+        let analysis = try rounding.analysis(of: graph, in: context)
+        context.perform(analysis)
+        try graph.mapTensors { tensor in
+            guard let type = types[tensor.info.name] else { return [tensor] }
+            let info = try TensorInfo(name: tensor.info.name, encoding: Encoding(type), shape: tensor.info.shape)
+            return [LazyTensor(info: info, operation: RoundedRows(input: tensor, rounding: analysis), history: tensor.history)]
         }
     }
 }
@@ -141,6 +187,17 @@ private struct MixtureChoices {
 }
 
 extension TensorGraph {
+    /// Why a model without a description cannot be calibrated.
+    fileprivate var calibrationProblem: any Error {
+        modelProblem ?? PipelineError.cannotApply(pass: "quantize", why: "gptq needs a model with a configuration, which it can run")
+    }
+
+    /// Whether a tensor is a linear weight inside a layer, with an input that a calibration can see.
+    fileprivate func isLayerWeight(_ info: TensorInfo) -> Bool {
+        guard let match = model?.match(name: info.name), match.layer != nil else { return false }
+        return match.role.family == .linear || match.role.family == .expert
+    }
+
     /// The name a tensor has, or would have, in GGUF.
     func ggufName(of info: TensorInfo) -> String { model?.match(name: info.name)?.ggufName ?? info.name }
 

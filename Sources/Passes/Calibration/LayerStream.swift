@@ -54,10 +54,11 @@ final class LayerStream {
     /// Runs of windows that go through a layer together: about 4096 tokens or 32 MiB of residual stream.
     private(set) lazy var parts: [Range<Int>] = {
         let length = max(1, windows.first?.count ?? 1)
-        let tokens = min(4096, (8 << 20) / max(1, network.model.hyperparameters.hidden))
-        let step = max(1, tokens / length)
+        let step = max(1, Self.tokensAtOnce(hidden: network.model.hyperparameters.hidden) / length)
         return stride(from: 0, to: windows.count, by: step).map { $0..<min(windows.count, $0 + step) }
     }()
+
+    static func tokensAtOnce(hidden: Int) -> Int { min(4096, (8 << 20) / max(1, hidden)) }
 
     /// The rows of some windows in the stores.
     func rows(of part: Range<Int>) -> Range<Int> {
@@ -87,7 +88,7 @@ final class LayerStream {
         }
         for part in parts {
             var batch = try batch(part)
-            try body(&batch)
+            try located(part) { try body(&batch) }
             try (next ?? halfway ?? store).write(batch.hidden.span, from: rows(of: part).lowerBound)
         }
         if let next {
@@ -104,7 +105,16 @@ final class LayerStream {
     func forEachBatch(_ body: (inout Batch, Range<Int>) throws -> Void) throws {
         for part in parts {
             var batch = try batch(part)
-            try body(&batch, rows(of: part))
+            try located(part) { try body(&batch, rows(of: part)) }
+        }
+    }
+
+    /// Errors name the window they happened in by its number among all.
+    private func located(_ part: Range<Int>, _ body: () throws -> Void) throws {
+        do {
+            try body()
+        } catch ForwardError.notFinite(let layer, let sequence, let position) {
+            throw ForwardError.notFinite(layer: layer, sequence: part.lowerBound + sequence, position: position)
         }
     }
 
@@ -114,7 +124,7 @@ final class LayerStream {
         let target = try halfway ?? self.store(width: store.width)
         for part in parts {
             var batch = try batch(part)
-            try body(&batch, rows(of: part))
+            try located(part) { try body(&batch, rows(of: part)) }
             try target.write(batch.hidden.span, from: rows(of: part).lowerBound)
         }
         halfway = target

@@ -114,7 +114,8 @@ extension LazyTensor {
         switch operation {
         case is SourceSlice: self
         case let encoded as Reencode: encoded.input.unrounded
-        case let permuted as RowPermutation where permuted.input.unrounded?.operation is SourceSlice: self
+        case let rounded as RoundedRows: rounded.input.unrounded
+        case let permuted as RowPermutation: permuted.input.unrounded?.reordered(permuted.order)
         default: nil
         }
     }

@@ -20,69 +20,94 @@ struct SequentialRounding {
         let bytes: TensorBytes
         /// The numbers these bytes stand for.
         let weight: Weight
+        /// What the user should know of it, one sentence each.
+        let remarks: [String]
     }
 
-    /// Rounds one weight, given the second moments of its input; `nil` when no row reached it.
+    /// Rounds one weight, given the second moments of its input: `nil` when no row reached it.
+    /// Returns `nil` for a weight that stays as it is.
     typealias Round = (_ name: String, _ weight: Weight, _ moments: GramAccumulator?) throws -> Rounded?
 
     let network: Network
     let windows: CalibrationWindows
     let folder: String
     let threadCount: Int
-    /// Returns `nil` for a weight that stays as it is.
+    /// Whether a weight will be rounded.
+    let isRounded: (_ name: String) -> Bool
     let round: Round
 
-    /// Runs over the layers that are not yet finished.
+    /// What became of a layer.
+    private struct Layer {
+        var tensors: [LazyTensor] = []
+        /// Lines as `RoundedWeights` reads them.
+        var remarks: [String] = []
+
+        mutating func append(_ name: String, _ rounded: Rounded) {
+            tensors.append(.stored(name, rounded.bytes))
+            remarks += rounded.remarks.map { "\(name)\t\($0)" }
+        }
+    }
+
+    /// Runs over the layers that are not yet finished, up to the last that has something to round.
     /// - Returns: the file of each layer.
     func run(progress: Progress) throws -> [String] {
-        let first = finishedLayers()
-        if first < network.layerCount {
+        let count = (network.lastLayer { isRounded($0) } ?? -1) + 1
+        let first = finishedLayers(of: count)
+        if first < count {
             let stream = try LayerStream(network, windows: windows.windows, folder: folder, startingAt: first)
-            progress.begin(.rounding, total: network.layerCount - first)
-            for layer in first..<network.layerCount {
+            progress.begin(.rounding, total: count - first)
+            for number in first..<count {
                 try progress.checkCancellation()
-                let tensors = try roundLayer(stream)
-                try CalibrationRun.write(tensors, to: layerPath(layer), metadata: [:])
+                let layer = try roundLayer(stream, progress)
+                try CalibrationRun.write(
+                    layer.tensors, to: layerPath(number), metadata: [RoundedWeights.remarksKey: layer.remarks.joined(separator: "\n")])
                 stream.removeEarlierInput()
                 progress.advance(1)
             }
         }
-        return (0..<network.layerCount).map(layerPath)
+        return (0..<count).map(layerPath)
     }
 
     private func layerPath(_ layer: Int) -> String { "\(folder)/rounded-\(layer).safetensors" }
 
-    private func finishedLayers() -> Int {
+    private func finishedLayers(of total: Int) -> Int {
         var count = 0
-        while count < network.layerCount, FileManager.default.fileExists(atPath: layerPath(count)) { count += 1 }
-        guard count > 0, count < network.layerCount else { return count }
+        while count < total, FileManager.default.fileExists(atPath: layerPath(count)) { count += 1 }
+        guard count > 0, count < total else { return count }
         return FileManager.default.fileExists(atPath: LayerStream.path(in: folder, layer: count)) ? count : 0
     }
 
     /// Rounds the layer the stream stands at, and moves the stream past it.
-    private func roundLayer(_ stream: LayerStream) throws -> [LazyTensor] {
+    private func roundLayer(_ stream: LayerStream, _ progress: Progress) throws -> Layer {
         var block = try network.block(stream.layer)
         let names = network.tensorNames(ofLayer: stream.layer)
-        var done: [LazyTensor] = []
+        var done = Layer()
+        guard names.contains(where: { isRounded($0.name) }) else {
+            try stream.advance(block) { _ in try progress.checkCancellation() }
+            return done
+        }
         let collector = MomentCollector(threadCount: threadCount)
 
         func settle(_ roles: [TensorRole], at place: LinearInput) throws {
             let moments = collector.take(place)
+            try check(moments, of: block, in: stream)
+            try progress.checkCancellation()
             for (role, name) in names where roles.contains(role) {
                 guard let weight = block[role], let rounded = try round(name, weight, moments) else { continue }
                 block[role] = rounded.weight
-                done.append(.stored(name, rounded.bytes))
+                done.append(name, rounded)
             }
         }
         func settleExperts(_ roles: [TensorRole], at place: (Int) -> LinearInput) throws {
             for role in roles {
                 let experts = names.filter { $0.role == role }.map(\.name)
                 for (expert, name) in experts.enumerated() {
-                    guard let weight = block[role, expert: expert],
-                        let rounded = try round(name, weight, collector.moments(place(expert)))
-                    else { continue }
+                    let moments = collector.moments(place(expert))
+                    try check(moments, of: block, in: stream)
+                    try progress.checkCancellation()
+                    guard let weight = block[role, expert: expert], let rounded = try round(name, weight, moments) else { continue }
                     block[role, expert: expert] = rounded.weight
-                    done.append(.stored(name, rounded.bytes))
+                    done.append(name, rounded)
                 }
             }
             collector.forget()
@@ -137,7 +162,7 @@ struct SequentialRounding {
                 let rounded = try round(name, weight, shared)
             {
                 block[role] = rounded.weight
-                done.append(.stored(name, rounded.bytes))
+                done.append(name, rounded)
             }
         } else {
             try settle([.down], at: .mlpOutput)
@@ -148,6 +173,25 @@ struct SequentialRounding {
             try network.endMLP(block, &batch)
         }
         return done
+    }
+
+    /// Refuses moments with numbers that are none, naming the token where the layer first computes one.
+    /// - Throws: `ForwardError.notFinite`.
+    private func check(_ moments: GramAccumulator?, of block: Block, in stream: LayerStream) throws {
+        guard let moments, !moments.squareSums.allSatisfy(\.isFinite) else { return }
+        // The layer is run once more, whole, to find the place.
+        try stream.forEachBatch { batch, _ in
+            var caches: [KeyValueCache]?
+            try network.run(block, on: &batch, caches: &caches, tables: stream.tables)
+        }
+        throw ForwardError.notFinite(layer: block.layer, sequence: 0, position: 0)
+    }
+}
+
+extension Network {
+    /// The last layer with a tensor that satisfies a condition.
+    fileprivate func lastLayer(where condition: (String) -> Bool) -> Int? {
+        (0..<layerCount).last { layer in tensorNames(ofLayer: layer).contains { condition($0.name) } }
     }
 }
 

@@ -1,0 +1,48 @@
+import Formats
+import Models
+
+extension BlockTypeRounding {
+    /// The analysis that rounds a graph's weights, layer by layer.
+    /// - Parameter graph: what the layers see: weights that are not rounded here are as they will be stored.
+    /// - Throws: what keeps the model from being calibrated.
+    func analysis(of graph: TensorGraph, in context: PassContext) throws -> Analysis<RoundedWeights> {
+        let calibration = try context.calibrationSource(for: "quantize")
+        let network = try graph.network(weightBudget: 0, threadCount: 1)
+        let widest = types.keys.compactMap { graph[$0]?.info.columnCount }.max() ?? 0
+        let summary = "round with gptq, damping \(damping)\(actOrder ? ", act-order" : ""), calibrated on \(calibration.summary)"
+        return Analysis(summary, peakMemoryByteCount: peakMemory(of: graph, network, widest: widest)) { run in
+            let windows = try calibration.windows(in: run)
+            if windows.tokenCount < widest {
+                run.report(
+                    .warning,
+                    "the calibration has \(windows.tokenCount) tokens for inputs of up to \(widest) channels: more sequences make better weights")
+            }
+            let what = types.map { "\($0.key) \($0.value.name)" }.sorted().joined(separator: "\n")
+            let chains = graph.tensors.map { "\($0.info.name) \($0.chain)" }.joined(separator: "\n")
+            let folder = try run.folder(for: "gptq", key: [windows.digest, Digest(of: what), Digest(of: chains), Digest(of: summary)])
+            let factors = FactorCache()
+            let files = try SequentialRounding(
+                network: try graph.network(weightBudget: 0, threadCount: run.threadCount), windows: windows, folder: folder,
+                threadCount: run.threadCount, isRounded: { types[$0] != nil }
+            ) { name, weight, moments in
+                try round(name, weight, moments, factors: factors, threadCount: run.threadCount)
+            }.run(progress: run.progress)
+            let weights = try RoundedWeights(files: files)
+            let byRemark = Dictionary(grouping: weights.remarks, by: \.remark)
+            for (remark, found) in byRemark.sorted(by: { $0.key < $1.key }) {
+                let names = found.prefix(3).map(\.tensor).joined(separator: ", ") + (found.count > 3 ? ", …" : "")
+                run.report(.warning, "\(found.count) weights: \(remark): \(names)")
+            }
+            return weights
+        }
+    }
+
+    /// One layer in floats, the moments of its widest input and their factor, and a few thousand tokens on their way.
+    private func peakMemory(of graph: TensorGraph, _ network: Network, widest: Int) -> Int {
+        let layer = (0..<network.layerCount).map { layer in
+            network.tensorNames(ofLayer: layer).reduce(0) { $0 + 4 * (graph[$1.name]?.info.elementCount ?? 0) }
+        }.max() ?? 0
+        let activations = LayerStream.tokensAtOnce(hidden: network.model.hyperparameters.hidden) * 4 * 8 * network.model.hyperparameters.hidden
+        return layer + 3 * 8 * widest * widest + activations + 2 * LayerStream.memoryBudget
+    }
+}

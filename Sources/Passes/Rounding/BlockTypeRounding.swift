@@ -1,0 +1,74 @@
+import Formats
+import LinearAlgebra
+import Models
+import ResQ
+
+/// GPTQ onto the block types of ggml, for the weights of a whole model.
+struct BlockTypeRounding: Sendable {
+    /// The block type of each weight that is rounded with its Hessian.
+    let types: [String: GGMLType]
+    let damping: Double
+    let actOrder: Bool
+
+    /// Whether GPTQ can round to a type.
+    static func isTarget(_ type: GGMLType) -> Bool { BlockGrid(type) != nil && BlockNumbers.canAssemble(type) }
+
+    /// Rounds one weight of a layer with the second moments of its input.
+    /// - Parameter moments: `nil`, or of no rows, when no token reached it: then it is rounded to nearest.
+    /// - Returns: `nil` for a weight that stays as it is.
+    func round(
+        _ name: String, _ weight: Weight, _ moments: GramAccumulator?, factors: FactorCache, threadCount: Int
+    ) throws -> SequentialRounding.Rounded? {
+        guard let type = types[name], let grid = BlockGrid(type) else { return nil }
+        var remarks: [String] = []
+        let factor: HessianFactor
+        if let moments, moments.rowCount > 0 {
+            factor = try factors.factor(of: moments, damping: Damping(fraction: damping), actOrder: actOrder)
+            remarks = factor.warnings.map(\.description)
+        } else {
+            factor = HessianFactor(roundingToNearest: Array(repeating: 1, count: weight.columnCount))
+            remarks = ["no token of the calibration reached it: rounded to nearest"]
+        }
+        let matrix = Matrix<Float>(rowCount: weight.rowCount, columnCount: weight.columnCount, elements: weight.array)
+        // Blocks of a file hold neighbouring columns, so that act-order needs scales that are fixed at the start.
+        let quantized = try ResQ.round(
+            matrix, to: [GridPart(columns: 0..<weight.columnCount, grid: grid)], factor: factor, dynamicGroups: !actOrder,
+            threadCount: threadCount)
+        let bytes = quantized.blocks(of: type, threadCount: threadCount)
+        return SequentialRounding.Rounded(bytes: bytes, weight: try Weight(decoding: bytes, as: .block(type), like: weight), remarks: remarks)
+    }
+}
+
+/// The Hessian factor of the last input: weights that share an input share it.
+final class FactorCache {
+    private var last: (rowCount: Int, squareSums: [Double], factor: HessianFactor)?
+
+    func factor(of moments: GramAccumulator, damping: Damping, actOrder: Bool) throws -> HessianFactor {
+        let squareSums = moments.squareSums
+        if let last, last.rowCount == moments.rowCount, last.squareSums == squareSums { return last.factor }
+        let factor = try HessianFactor(moments.mean, damping: damping, actOrder: actOrder)
+        last = (moments.rowCount, squareSums, factor)
+        return factor
+    }
+}
+
+extension BlockGrid {
+    /// The grid of a block type; `nil` for types that are not rounded to.
+    init?(_ type: GGMLType) {
+        switch type {
+        case .q4_0: self = .q4_0
+        case .q4_1: self = .q4_1
+        case .q5_0: self = .q5_0
+        case .q5_1: self = .q5_1
+        case .q8_0: self = .q8_0
+        case .q2_K: self = .q2_K
+        case .q3_K: self = .q3_K
+        case .q4_K: self = .q4_K
+        case .q5_K: self = .q5_K
+        case .q6_K: self = .q6_K
+        case .iq4_nl: self = .iq4_nl
+        case .iq4_xs: self = .iq4_xs
+        default: return nil
+        }
+    }
+}
