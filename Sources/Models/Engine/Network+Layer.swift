@@ -259,6 +259,8 @@ extension Network {
     /// hidden ← hidden + norm(out), or + out.
     func addToStream(_ batch: inout Batch, norm: Weight?) {
         if let norm {
+            // A step that follows no other finds the scratch empty.
+            Batch.Scratch.reserve(&batch.scratch.normed, batch.hidden.count)
             normalize(batch.scratch.out, count: batch.hidden.count, norm, into: &batch.scratch.normed)
             add(batch.scratch.normed, to: &batch.hidden)
         } else {

@@ -90,7 +90,6 @@ struct SequentialRounding {
 
         func settle(_ roles: [TensorRole], at place: LinearInput) throws {
             let moments = collector.take(place)
-            try check(moments, of: block, in: stream)
             try progress.checkCancellation()
             for (role, name) in names where roles.contains(role) {
                 guard let weight = block[role], let rounded = try round(name, weight, moments) else { continue }
@@ -103,8 +102,7 @@ struct SequentialRounding {
                 let experts = names.filter { $0.role == role }.map(\.name)
                 for (expert, name) in experts.enumerated() {
                     let moments = collector.moments(place(expert))
-                    try check(moments, of: block, in: stream)
-                    try progress.checkCancellation()
+                            try progress.checkCancellation()
                     guard let weight = block[role, expert: expert], let rounded = try round(name, weight, moments) else { continue }
                     block[role, expert: expert] = rounded.weight
                     done.append(name, rounded)
@@ -174,18 +172,6 @@ struct SequentialRounding {
         }
         return done
     }
-
-    /// Refuses moments with numbers that are none, naming the token where the layer first computes one.
-    /// - Throws: `ForwardError.notFinite`.
-    private func check(_ moments: GramAccumulator?, of block: Block, in stream: LayerStream) throws {
-        guard let moments, !moments.squareSums.allSatisfy(\.isFinite) else { return }
-        // The layer is run once more, whole, to find the place.
-        try stream.forEachBatch { batch, _ in
-            var caches: [KeyValueCache]?
-            try network.run(block, on: &batch, caches: &caches, tables: stream.tables)
-        }
-        throw ForwardError.notFinite(layer: block.layer, sequence: 0, position: 0)
-    }
 }
 
 extension Network {
@@ -204,8 +190,9 @@ final class MomentCollector: ForwardHooks, @unchecked Sendable {  // used from t
 
     init(threadCount: Int) { self.threadCount = threadCount }
 
-    func input(_ place: LinearInput, layer: Int, rows: inout MutableSpan<Float>, columnCount: Int) {
+    func input(_ place: LinearInput, layer: Int, rows: inout MutableSpan<Float>, columnCount: Int) throws {
         guard watched(place) else { return }
+        if let bad = Codec.firstNonFinite(rows.span) { throw NotFiniteRow(row: bad / columnCount) }
         var gram = grams.removeValue(forKey: place) ?? GramAccumulator(dimension: columnCount)
         gram.add(rows.span, rowCount: rows.count / columnCount, stride: columnCount, threadCount: threadCount)
         grams[place] = gram
