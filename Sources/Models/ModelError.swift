@@ -1,3 +1,5 @@
+import Formats
+
 /// Why a model cannot be understood or converted, in facts; `description` makes the sentence.
 public struct ModelError: Error, Sendable, Equatable {
     public enum Reason: Sendable, Equatable {
@@ -16,6 +18,10 @@ public struct ModelError: Error, Sendable, Equatable {
         case unsupportedTokenizer(what: String)
         /// Text with a byte that is not UTF-8.
         case invalidText(byteOffset: Int)
+        /// A model without a chat template, where one is needed.
+        case missingTemplate
+        /// A chat template that cannot be read or rendered, or that refuses a conversation.
+        case invalidTemplate(name: String, line: Int, why: String)
         /// An architecture file that breaks its own rules.
         case invalidArchitecture(field: String, why: String)
     }
@@ -45,6 +51,8 @@ extension ModelError: CustomStringConvertible {
                 "tensor '\(tensor)' has shape \(found), expected \(expected)"
             case .unsupportedTokenizer(let what): "the tokenizer cannot be carried over: \(what)"
             case .invalidText(let byteOffset): "the text is not UTF-8 at byte \(byteOffset)"
+            case .missingTemplate: "the model has no chat template"
+            case .invalidTemplate(let name, let line, let why): "chat template '\(printable(name))', line \(line): \(why)"
             case .invalidArchitecture(let field, let why): "architecture file, '\(field)': \(why)"
             }
         return path.map { "\($0): \(sentence)" } ?? sentence

@@ -9,7 +9,8 @@ struct GenerateCommand: ParsableCommand {
         commandName: "generate", abstract: "Writes text after a prompt, to see that a model speaks.",
         discussion: """
             Without --temperature, --top-k, --top-p or --seed the likeliest token is taken every time. Writing stops after \
-            --max-tokens, at a token that ends a text or a turn, or when the model's context is full.
+            --max-tokens, at a token that ends a text, or when the model's context is full. With --chat the prompt is what a \
+            user says to the model, put into the words of the model's own chat template, and the end of the model's turn stops it.
             """)
 
     @Argument(help: ArgumentHelp("A model file or directory.", valueName: "model"))
@@ -17,6 +18,12 @@ struct GenerateCommand: ParsableCommand {
 
     @Option(help: ArgumentHelp("The text to go on from; special tokens in it are taken as such.", valueName: "text"))
     var prompt: String?
+
+    @Flag(help: "Put the prompt through the model's chat template, as a user's message.")
+    var chat = false
+
+    @Option(help: ArgumentHelp("With --chat: the system's message before it.", valueName: "text"))
+    var system: String?
 
     @Option(help: ArgumentHelp("Token ids to go on from: .npy or safetensors.", valueName: "file"))
     var tokens: String?
@@ -50,6 +57,8 @@ struct GenerateCommand: ParsableCommand {
 
     func validate() throws {
         if (prompt == nil) == (tokens == nil) { throw ValidationError("give a --prompt or --tokens") }
+        if chat, prompt == nil { throw ValidationError("--chat takes a --prompt") }
+        if system != nil, !chat { throw ValidationError("--system goes with --chat") }
         if maxTokens < 1 { throw ValidationError("--max-tokens takes a number above zero") }
         if let temperature, !(temperature >= 0 && temperature.isFinite) { throw ValidationError("--temperature takes a number from 0") }
         if let topK, topK < 1 { throw ValidationError("--top-k takes a number above zero") }
@@ -67,9 +76,10 @@ struct GenerateCommand: ParsableCommand {
         graph.round(activations: rounding.activations, keyValues: rounding.kv)
         let network = try graph.network(weightBudget: budget, threadCount: work.threadCount)
         let tokenizer = tokens == nil ? try Tokenizer(path: path) : try? Tokenizer(path: path)
-        let ids = try tokens.map { try TokenFile.read($0) } ?? tokenizer?.encode(prompt ?? "") ?? []
-        var generation = try Generation(
-            network, prompt: ids, limit: maxTokens, sampling: sampling, stops: tokenizer?.special.stops ?? [])
+        let ids = try tokens.map { try TokenFile.read($0) } ?? tokenizer.map(promptTokens) ?? []
+        var stops = tokenizer?.special.stops ?? []
+        if chat { stops.formUnion(tokenizer?.special.turnEnds ?? []) }
+        var generation = try Generation(network, prompt: ids, limit: maxTokens, sampling: sampling, stops: stops)
         var stream = tokenizer.map { TokenStream($0) }
         var text = ""
         func write(_ part: String) {
@@ -97,6 +107,12 @@ struct GenerateCommand: ParsableCommand {
             "tokens_per_second": .number(Double(generation.tokens.count - 1) / max(decode, 1e-9)),
         ]
         standardOutput(JSONValue.object(object).text(pretty: true) + "\n")
+    }
+
+    private func promptTokens(_ tokenizer: Tokenizer) throws -> [Int] {
+        let prompt = prompt ?? ""
+        guard chat else { return try tokenizer.encode(prompt) }
+        return try naming(path) { try tokenizer.tokens(of: Conversation(user: prompt, system: system), date: .now) }
     }
 
     private func seconds(_ duration: Duration) -> Double {

@@ -8,7 +8,8 @@ struct TokenizeCommand: ParsableCommand {
         abstract: "Turns text into a model's token ids, or ids into text.",
         discussion: """
             Ids go to standard output, one per line. With --decode the input holds ids, parted by anything that is no digit, and \
-            the text goes to standard output.
+            the text goes to standard output. With --chat the input is a conversation as JSON, a list of messages with role and content, \
+            which the model's chat template puts into words first.
             """)
 
     @Argument(help: ArgumentHelp("A model, a folder with a tokenizer, a tokenizer.json or a tokenizer.model.", valueName: "model"))
@@ -19,6 +20,9 @@ struct TokenizeCommand: ParsableCommand {
 
     @Flag(help: "Read ids and print their text.")
     var decode = false
+
+    @Flag(help: "Read a conversation and put it through the model's chat template, up to where the model answers.")
+    var chat = false
 
     @Flag(name: .customLong("no-special"), help: "Add no tokens for the start and end of the text; leave special tokens out of decoded text.")
     var noSpecial = false
@@ -33,7 +37,8 @@ struct TokenizeCommand: ParsableCommand {
     var json = false
 
     func validate() throws {
-        if decode, count || plain { throw ValidationError("--decode takes neither --count nor --plain") }
+        if decode, count || plain || chat { throw ValidationError("--decode takes none of --count, --plain and --chat") }
+        if chat, noSpecial || plain { throw ValidationError("--chat takes neither --no-special nor --plain") }
     }
 
     func run() throws {
@@ -43,15 +48,22 @@ struct TokenizeCommand: ParsableCommand {
     }
 
     private func printIDs(_ tokenizer: Tokenizer, _ input: TensorBytes) throws {
+        let text = chat ? try conversationText(tokenizer, input) : nil
         let ids: [Int]
-        do {
-            // Every bit pattern is a byte.
-            ids = try tokenizer.encode(Span<UInt8>(_bytes: input.bytes), addsSpecialTokens: !noSpecial, parsesSpecial: !plain)
-        } catch {
-            throw ModelError(error.reason, path: error.path ?? inputName)
+        if let text {
+            // A template says itself whether a text starts with the token for a start.
+            ids = try tokenizer.encode(text, addsSpecialTokens: false)
+        } else {
+            do {
+                // Every bit pattern is a byte.
+                ids = try tokenizer.encode(Span<UInt8>(_bytes: input.bytes), addsSpecialTokens: !noSpecial, parsesSpecial: !plain)
+            } catch {
+                throw ModelError(error.reason, path: error.path ?? inputName)
+            }
         }
         if json {
             var object: JSONObject = ["count": .integer(ids.count)]
+            if let text, !count { object["text"] = .string(text) }
             if !count {
                 object["ids"] = .array(ids.map { .integer($0) })
                 object["pieces"] = .array(ids.map { .string(tokenizer.piece($0) ?? "") })
@@ -68,6 +80,13 @@ struct TokenizeCommand: ParsableCommand {
             }
             standardOutput(text)
         }
+    }
+
+    private func conversationText(_ tokenizer: Tokenizer, _ input: TensorBytes) throws -> String {
+        let json: JSONValue
+        do { json = try JSONValue(parsing: input) } catch { throw error.at(path: inputName) }
+        let conversation = try Conversation(json: json, path: inputName)
+        return try naming(model) { try tokenizer.text(of: conversation, date: .now) }
     }
 
     private func printText(_ tokenizer: Tokenizer, _ input: TensorBytes) throws {

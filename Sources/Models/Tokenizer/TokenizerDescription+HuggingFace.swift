@@ -29,7 +29,7 @@ extension TokenizerDescription {
             }
         }
         try readSpecialTokens(source)
-        try readChatTemplates(source)
+        chatTemplates = try Self.chatTemplates(of: source, prefersFile: false)
         readArchitectureRules(source)
         try checkUnique()
     }

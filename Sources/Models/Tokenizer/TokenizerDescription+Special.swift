@@ -112,8 +112,14 @@ extension TokenizerDescription {
         }
     }
 
-    mutating func readChatTemplates(_ source: HuggingFaceTokenizer) throws(ModelError) {
-        var value = source.config?["chat_template"]
+    /// The chat templates of a directory.
+    /// - Parameter prefersFile: whether a template in a file of its own comes before that of `tokenizer_config.json`: so it is in
+    ///   transformers; the reference converter has it the other way round.
+    static func chatTemplates(
+        of source: HuggingFaceTokenizer, prefersFile: Bool
+    ) throws(ModelError) -> [(name: String, template: String)] {
+        let hasFile = source.files.files["chat_template.jinja"] != nil
+        var value = prefersFile && hasFile ? nil : source.config?["chat_template"]
         if value == nil, let bytes = source.files.files["chat_template.jinja"] {
             var templates: [JSONValue] = [["name": "default", "template": .string(try text(bytes, "chat_template.jinja"))]]
             let folder = "additional_chat_templates/"
@@ -127,13 +133,15 @@ extension TokenizerDescription {
             value = try HuggingFaceTokenizer.parse("chat_template.json", of: source.files)?["chat_template"]
         }
         switch value {
-        case nil, .null?: break
-        case .string(let template)?: chatTemplates = [("default", template)]
+        case nil, .null?: return []
+        case .string(let template)?: return [("default", template)]
         case .array(let entries)?:
+            var templates: [(name: String, template: String)] = []
             for entry in entries {
                 guard let template = entry["template"]?.string, let name = entry["name"]?.string, !name.isEmpty else { continue }
-                chatTemplates.append((name, template))
+                templates.append((name, template))
             }
+            return templates
         case let other?:
             throw ModelError(
                 .invalidKey(key: "chat_template", found: other.kind, expected: "a template or a list of named ones"),
@@ -141,7 +149,7 @@ extension TokenizerDescription {
         }
     }
 
-    private func text(_ bytes: TensorBytes, _ path: String) throws(ModelError) -> String {
+    private static func text(_ bytes: TensorBytes, _ path: String) throws(ModelError) -> String {
         guard let text = String(validating: bytes.array, as: UTF8.self) else {
             throw ModelError(.invalidKey(key: path, found: "bytes that are not UTF-8", expected: "UTF-8"), path: path)
         }

@@ -11,6 +11,9 @@ extension Tokenizer {
         special.padding = description.id(of: .pad)
         special.stops = Set([TokenizerDescription.Role.eos, .eot, .eom].compactMap { description.id(of: $0) })
         special.chatTemplates = description.chatTemplates
+        for role in TokenizerDescription.Role.allCases {
+            special.texts["\(role.rawValue)_token"] = (role == .unk ? description.unknownToken : description.id(of: role)).flatMap(piece)
+        }
         finishSpecialTokens()
     }
 
@@ -37,10 +40,18 @@ extension Tokenizer {
         special.eos = try named("eos").first
         special.unknown = try named("unk").first
         special.padding = try named("pad").first
-        special.stops = Set(try named("eos"))
-        special.stops.formUnion(try ids(in: files.config["eos_token_id"], "config.json", "eos"))
-        special.stops.formUnion(try ids(in: generation?["eos_token_id"], "generation_config.json", "eos"))
-        special.chatTemplates = try ChatTemplateFiles.read(files, config: config)
+        // The first that names any, as transformers' `generate` has it.
+        special.stops = Set(try ids(in: generation?["eos_token_id"], "generation_config.json", "eos"))
+        let configured = files.config["eos_token_id"] ?? files.config["text_config"]?["eos_token_id"]
+        if special.stops.isEmpty { special.stops = Set(try ids(in: configured, "config.json", "eos")) }
+        if special.stops.isEmpty { special.stops = Set(try named("eos")) }
+        special.turnEnds = Set(try named("eos"))
+        let map = try HuggingFaceTokenizer.parse("special_tokens_map.json", of: files)
+        for role in ["bos", "eos", "unk", "sep", "pad", "cls", "mask"] {
+            let key = "\(role)_token"
+            special.texts[key] = HuggingFaceTokenizer.content(of: config?[key]) ?? HuggingFaceTokenizer.content(of: map?[key])
+        }
+        special.chatTemplates = try TokenizerDescription.chatTemplates(of: HuggingFaceTokenizer(files), prefersFile: true)
         finishSpecialTokens()
     }
 
@@ -66,7 +77,7 @@ extension Tokenizer {
             "<|eot_id|>", "<|eom_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<|end_of_text|>", "<EOT>", "_<EOT>",
             "<|end_of_turn|>", "<｜end▁of▁sentence｜>",
         ]
-        for token in addedTokens.tokens where names.contains(token.content) { special.stops.insert(token.id) }
+        for token in addedTokens.tokens where names.contains(token.content) { special.turnEnds.insert(token.id) }
     }
 
     /// The tokenizer of whatever stands at a path: a model, a folder or a file of a tokenizer alone.
@@ -133,11 +144,3 @@ extension Tokenizer {
     }
 }
 
-/// Chat templates of a Hugging Face directory.
-enum ChatTemplateFiles {
-    static func read(_ files: HuggingFaceFiles, config: JSONValue?) throws(ModelError) -> [(name: String, template: String)] {
-        var source = TokenizerDescription(model: .byteLevelBPE, tokens: StringTable(), tokenTypes: [])
-        try source.readChatTemplates(HuggingFaceTokenizer(files))
-        return source.chatTemplates
-    }
-}
