@@ -23,6 +23,9 @@ public struct Block: Sendable {
         }
     }
 
+    /// All weights of a role: one, those of the experts, or none.
+    public func weights(of role: TensorRole) -> [Weight] { weights[role].map { [$0] } ?? experts[role] ?? [] }
+
     mutating func append(_ weight: Weight, role: TensorRole, isExpert: Bool) {
         if isExpert { experts[role, default: []].append(weight) } else { weights[role] = weight }
     }

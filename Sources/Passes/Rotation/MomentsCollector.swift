@@ -1,0 +1,79 @@
+import LinearAlgebra
+import Models
+import Synchronization
+
+/// Gathers the second moments that a layer's bases come from, while it runs.
+final class MomentsCollector: ForwardHooks {
+    struct Moments {
+        var attention: GramAccumulator?
+        var mlp: GramAccumulator?
+        /// One for each key-value head.
+        var values: [GramAccumulator] = []
+        var keys: [GramAccumulator] = []
+        var queries: [GramAccumulator] = []
+    }
+
+    private let parts: RotationParts
+    private let gathersQueries: Bool
+    private let numbers: Hyperparameters
+    private let threadCount: Int
+    private let state = Mutex(Moments())
+
+    /// - Parameter queries: whether queries are gathered too, where keys are.
+    init(_ parts: RotationParts, queries: Bool, model: ModelDescription, threadCount: Int) {
+        self.parts = parts
+        self.threadCount = threadCount
+        gathersQueries = queries
+        numbers = model.hyperparameters
+    }
+
+    var moments: Moments { state.withLock { $0 } }
+
+    func input(_ place: LinearInput, layer: Int, rows: inout MutableSpan<Float>, columnCount: Int) {
+        guard parts.contains(.residual) else { return }
+        switch place {
+        case .attention: add(rows.span, columnCount: columnCount, to: \.attention)
+        case .mlp: add(rows.span, columnCount: columnCount, to: \.mlp)
+        default: break
+        }
+    }
+
+    func queries(layer: Int, rows: inout MutableSpan<Float>) {
+        if parts.contains(.keys), gathersQueries { addHeads(rows.span, count: numbers.heads, to: \.queries) }
+    }
+
+    func keys(layer: Int, rows: inout MutableSpan<Float>) {
+        if parts.contains(.keys) { addHeads(rows.span, count: numbers.keyValueHeads, to: \.keys) }
+    }
+
+    func values(layer: Int, rows: inout MutableSpan<Float>) {
+        if parts.contains(.values) { addHeads(rows.span, count: numbers.keyValueHeads, to: \.values) }
+    }
+
+    private func add(_ rows: Span<Float>, columnCount: Int, to field: any WritableKeyPath<Moments, GramAccumulator?> & Sendable) {
+        var gram = state.withLock { moments in
+            defer { moments[keyPath: field] = nil }
+            return moments[keyPath: field]
+        } ?? GramAccumulator(dimension: columnCount)
+        gram.add(rows, rowCount: rows.count / columnCount, stride: columnCount, threadCount: threadCount)
+        let updated = gram
+        state.withLock { $0[keyPath: field] = updated }
+    }
+
+    private func addHeads(_ rows: Span<Float>, count: Int, to field: any WritableKeyPath<Moments, [GramAccumulator]> & Sendable) {
+        let (order, width) = (numbers.headDimension, count * numbers.headDimension)
+        let rowCount = rows.count / width
+        guard rowCount > 0 else { return }
+        var grams = state.withLock { moments in
+            defer { moments[keyPath: field] = [] }
+            return moments[keyPath: field]
+        }
+        if grams.isEmpty { grams = Array(repeating: GramAccumulator(dimension: order), count: numbers.keyValueHeads) }
+        for head in 0..<count {
+            let part = rows.extracting(head * order..<(rowCount - 1) * width + (head + 1) * order)
+            grams[head / (count / numbers.keyValueHeads)].add(part, rowCount: rowCount, stride: width, threadCount: threadCount)
+        }
+        let updated = grams
+        state.withLock { $0[keyPath: field] = updated }
+    }
+}
