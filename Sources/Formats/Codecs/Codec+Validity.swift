@@ -28,6 +28,7 @@ extension Codec {
         switch encoding {
         case .plain(let dtype): firstInvalidElement(dtype, source)
         case .block(let type): firstInvalidBlock(type, source)
+        case .split(let layout): SplitCodec.firstInvalidRow(layout, source)
         }
     }
 

@@ -8,6 +8,7 @@ public enum Codec {
         switch encoding {
         case .plain(let dtype): PlainCodec.canDecode(dtype)
         case .block(let type): blockCodec(type) != nil
+        case .split: true
         }
     }
 
@@ -17,6 +18,7 @@ public enum Codec {
         switch encoding {
         case .plain(let dtype): PlainCodec.canEncode(dtype)
         case .block(let type): blockEncoder(type) != nil || hasImportance && weightedBlockEncoder(type) != nil
+        case .split: true
         }
     }
 
@@ -34,6 +36,7 @@ public enum Codec {
         case .plain(let dtype) where PlainCodec.canDecode(dtype): return PlainCodec.decode(dtype, source, into: &target)
         case .block(let type):
             if let codec = blockCodec(type) { return codec.decode(source, into: &target) }
+        case .split(let layout): return SplitCodec.decode(layout, source, into: &target)
         default: break
         }
         throw FormatError(.unsupported(what: "decoding \(encoding.name)"))
@@ -64,6 +67,7 @@ public enum Codec {
             if weightedBlockEncoder(type) != nil {
                 throw FormatError(.unsupported(what: "encoding \(encoding.name) without an importance matrix"))
             }
+        case .split(let layout): return SplitCodec.encode(layout, source, into: &target)
         default: break
         }
         throw FormatError(.unsupported(what: "encoding \(encoding.name)"))

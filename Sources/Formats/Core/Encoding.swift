@@ -5,6 +5,8 @@
 public enum Encoding: Sendable, Hashable {
     case plain(DType)
     case block(GGMLType)
+    /// Integers with a scale per row and part: what ResQ's weights are.
+    case split(SplitLayout)
 
     /// The encoding of a ggml type, with one-element types mapped to `.plain`.
     public init(_ type: GGMLType) {
@@ -15,6 +17,7 @@ public enum Encoding: Sendable, Hashable {
     public var ggmlType: GGMLType? {
         switch self {
         case .block(let type): type
+        case .split: nil
         case .plain(let dtype): GGMLType.allCases.first { $0.dtype == dtype }
         }
     }
@@ -24,6 +27,7 @@ public enum Encoding: Sendable, Hashable {
         switch self {
         case .plain(let dtype): dtype.rawValue
         case .block(let type): type.name
+        case .split(let layout): layout.name
         }
     }
 
@@ -43,6 +47,7 @@ public enum Encoding: Sendable, Hashable {
         switch self {
         case .plain(let dtype): dtype.bitWidth < 8 ? 8 / gcd(8, dtype.bitWidth) : 1
         case .block(let type): type.blockSize
+        case .split(let layout): layout.columnCount
         }
     }
 
@@ -55,6 +60,10 @@ public enum Encoding: Sendable, Hashable {
         case .block(let type):
             guard elementCount % type.blockSize == 0 else { return nil }
             let (bits, overflow) = (elementCount / type.blockSize).multipliedReportingOverflow(by: type.typeSize * 8)
+            return overflow ? nil : bits
+        case .split(let layout):
+            guard elementCount % layout.columnCount == 0 else { return nil }
+            let (bits, overflow) = (elementCount / layout.columnCount).multipliedReportingOverflow(by: layout.rowByteCount * 8)
             return overflow ? nil : bits
         }
     }

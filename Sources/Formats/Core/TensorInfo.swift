@@ -28,6 +28,9 @@ public struct TensorInfo: Sendable, Hashable {
         if case .block(let type) = encoding, (shape.last ?? 1) % type.blockSize != 0 {
             throw invalid("a row of \(shape.last ?? 1) is not a whole number of blocks of \(type.blockSize)")
         }
+        if case .split(let layout) = encoding, shape.last != layout.columnCount {
+            throw invalid("a row of \(shape.last ?? 1) is not one of \(layout.columnCount)")
+        }
         // The dimensions beside a zero need not fill blocks; what is left still must not overflow.
         let blockSize = encoding.blockSize
         let elementCount = isEmpty ? nonZeroProduct / blockSize * blockSize : nonZeroProduct

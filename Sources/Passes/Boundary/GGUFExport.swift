@@ -38,9 +38,12 @@ struct GGUFExport {
         }
         describeTypes(graph.mixture)
         for (key, value) in graph.importance?.entries ?? [] { metadata[key] = value }
-        if let online = graph.online, online.needsRuntime {
+        let isSplit = tensors.contains { if case .split = $0.info.encoding { true } else { false } }
+        if let model = graph.model, isSplit || graph.online?.needsRuntime == true {
+            let online = graph.online ?? OnlineTransforms(model)
             try online.describe(in: &metadata)
-            tensors += online.keyRotations
+            SplitTensors.describe(tensors, in: &metadata)
+            tensors = try tensors.map { try $0.storedAsBytes() } + online.keyRotations
         }
     }
 

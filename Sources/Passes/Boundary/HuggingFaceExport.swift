@@ -34,6 +34,9 @@ struct HuggingFaceExport {
     private mutating func dequantizeBlocks(_ context: PassContext) throws {
         var count = 0
         for index in tensors.indices {
+            if case .split = tensors[index].info.encoding {
+                tensors[index] = try tensors[index].encoded(as: .plain(.f32)).noting("dequantized to F32 for safetensors")
+            }
             guard case .block = tensors[index].info.encoding else { continue }
             tensors[index] = try tensors[index].encoded(as: .plain(.bf16)).noting("dequantized to BF16 for safetensors")
             count += 1

@@ -60,6 +60,11 @@ struct Quantize: Pass {
         try graph.mapTensors { tensor in
             guard let place = decision.next() ?? nil else { return [tensor] }
             let rule = rules[place]
+            if case .split(let bits) = rule.type {
+                guard isQuantizable(name: graphBefore.ggufName(of: tensor.info), shape: tensor.info.shape) else { return [tensor] }
+                let encoding = Encoding.split(try graphBefore.splitLayout(of: tensor.info, bits))
+                return [try tensor.encoded(as: encoding).noting("quantize, rule \(place + 1): \(encoding.name)")]
+            }
             guard let choice = try mixtures.choice(rule.type, for: tensor) else { return [tensor] }
             if let wanted = choice.wanted {
                 let tooNarrow = "\(tensor.info.name): \(choice.type.name) instead of \(wanted.name)"
@@ -137,6 +142,7 @@ extension TargetType {
         case .keep: "keep"
         case .encoding(let encoding): encoding.name
         case .mixture(let name): name
+        case .split(let bits): bits.name
         }
     }
 }
@@ -159,7 +165,7 @@ private struct MixtureChoices {
     mutating func choice(_ type: TargetType, for tensor: LazyTensor) throws -> MixtureChoice? {
         let name = graph.ggufName(of: tensor.info)
         switch type {
-        case .keep: return nil
+        case .keep, .split: return nil
         case .encoding(let encoding):
             guard isQuantizable(name: name, shape: tensor.info.shape) || graph.isNameless(tensor.info) else { return nil }
             guard let wanted = encoding.ggmlType else {

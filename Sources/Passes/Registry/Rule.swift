@@ -27,11 +27,14 @@ public enum TargetType: Sendable, Equatable {
     case encoding(Encoding)
     /// A named mixture chooses for each tensor, e.g. `q4_k_m`.
     case mixture(String)
+    /// Integers of so many bits, e.g. `int4`, or `{split: {high: int8, low: int4}}`.
+    case split(SplitBits)
 
     init(_ node: RecipeNode, mixtures: [String]) throws(RecipeError) {
         switch node.value {
         case .text("keep"): self = .keep
         case .text(let name):
+            if let bits = SplitBits.bits(named: name) { self = .split(SplitBits(middle: bits)); return }
             guard let encoding = Encoding(name: name) else {
                 if mixtures.contains(name.lowercased()) {
                     throw RecipeError(
@@ -41,7 +44,14 @@ public enum TargetType: Sendable, Equatable {
             }
             self = .encoding(encoding)
         case .mapping:
-            _ = try node.mapping("'type' of the rule", keys: ["mixture"])
+            _ = try node.mapping("'type' of the rule", keys: ["mixture", "split"])
+            if let split = node["split"] {
+                guard node["mixture"] == nil else {
+                    throw split.unexpected("'type' of the rule", expected: "either a mixture or a split")
+                }
+                self = .split(try SplitBits(split))
+                return
+            }
             let named = try node.required("mixture", in: "'type' of the rule")
             guard case .text(let name) = named.value else {
                 throw named.unexpected("'mixture' of the rule", expected: "the name of a mixture")
@@ -51,8 +61,26 @@ public enum TargetType: Sendable, Equatable {
             }
             self = .mixture(name.lowercased())
         default:
-            throw node.unexpected("'type' of the rule", expected: "the name of a type, keep, or {mixture: NAME}")
+            throw node.unexpected("'type' of the rule", expected: "the name of a type, keep, {mixture: NAME}, or {split: {high: int8, low: int4}}")
         }
+    }
+}
+
+extension SplitBits {
+    /// `{high: int8, low: int4}`, or with a middle between them.
+    fileprivate init(_ node: RecipeNode) throws(RecipeError) {
+        let what = "'split' of the rule"
+        _ = try node.mapping(what, keys: ["low", "middle", "high"])
+        func bits(_ name: String) throws(RecipeError) -> Int? {
+            guard let node = node[name] else { return nil }
+            guard case .text(let text) = node.value, let bits = SplitBits.bits(named: text) else {
+                throw node.unexpected("'\(name)' of 'split'", expected: "int2 to int8")
+            }
+            return bits
+        }
+        let (low, middle, high) = (try bits("low"), try bits("middle"), try bits("high"))
+        guard let rest = middle ?? low else { throw node.unexpected(what, expected: "bits for 'low'") }
+        self.init(low: middle == nil ? nil : low, middle: rest, high: high)
     }
 }
 

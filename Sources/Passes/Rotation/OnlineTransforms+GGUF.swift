@@ -73,12 +73,15 @@ struct OnlineDescription {
         }
         self.path = path
         self.metadata = metadata
-        for key in metadata.keys where key.hasPrefix("resq.online.") || key == "resq.base_architecture" { metadata[key] = nil }
+        for key in metadata.keys where key.hasPrefix("resq.online.") || key.hasPrefix("resq.split.") || key == "resq.base_architecture" {
+            metadata[key] = nil
+        }
         metadata["general.architecture"] = .string(base)
         container = .gguf(metadata)
         func isRotation(_ name: String) -> Bool { name.hasPrefix("blk.") && name.hasSuffix(".attn_key_rotation.weight") }
         rotations = Dictionary(tensors.filter { isRotation($0.info.name) }.map { ($0.info.name, $0) }, uniquingKeysWith: { first, _ in first })
         tensors.removeAll { isRotation($0.info.name) }
+        try SplitTensors.read(&tensors, from: self.metadata, path: path)
     }
 
     /// The transforms, checked against the model.

@@ -1,0 +1,100 @@
+/// Rows of split tensors; see `SplitLayout`.
+public enum SplitCodec {
+    /// Decodes whole rows.
+    package static func decode(_ layout: SplitLayout, _ source: RawSpan, into target: inout MutableSpan<Float>) {
+        let rowCount = target.count / layout.columnCount
+        precondition(
+            rowCount * layout.columnCount == target.count && rowCount * layout.rowByteCount == source.byteCount, "whole rows of a split tensor")
+        for row in 0..<rowCount {
+            var offset = row * layout.rowByteCount
+            var start = row * layout.columnCount
+            for part in layout.parts {
+                let scale = Float(halfBits: source.littleEndian(UInt16.self, at: offset))
+                let zero = Float(source.littleEndian(UInt8.self, at: offset + 2))
+                offset += 3
+                var (bits, count) = (UInt32(0), 0)
+                for group in 0..<layout.groupCount {
+                    let first = start + group * layout.groupWidth
+                    for column in first..<first + part.width {
+                        if count < part.bits {
+                            bits |= UInt32(source.littleEndian(UInt8.self, at: offset)) << UInt32(count)
+                            offset += 1
+                            count += 8
+                        }
+                        target[column] = scale * (Float(bits & (1 << UInt32(part.bits) - 1)) - zero)
+                        bits >>= UInt32(part.bits)
+                        count -= part.bits
+                    }
+                }
+                start += part.width
+            }
+        }
+    }
+
+    /// Rounds whole rows to nearest.
+    ///
+    ///     symmetric:  s = max|w| / (2^(b-1) - 1), z = 2^(b-1)       else  s = (max - min) / (2^b - 1), z = round(-min / s), min ≤ 0 ≤ max
+    ///     code = clamp(round(w / s) + z, 0, 2^b - 1)                s rounded to F16, halves to even
+    package static func encode(_ layout: SplitLayout, _ source: Span<Float>, into target: inout MutableRawSpan) {
+        let rowCount = source.count / layout.columnCount
+        precondition(
+            rowCount * layout.columnCount == source.count && rowCount * layout.rowByteCount == target.byteCount, "whole rows of a split tensor")
+        let columns = layout.parts.indices.map(layout.columns(ofPart:))
+        for row in 0..<rowCount {
+            let values = source.extracting(row * layout.columnCount..<(row + 1) * layout.columnCount)
+            var offset = row * layout.rowByteCount
+            for (part, columns) in zip(layout.parts, columns) {
+                var (least, most): (Float, Float) = (0, 0)
+                for column in columns { (least, most) = (min(least, values[column]), max(most, values[column])) }
+                let steps = Float(1 << part.bits - 1)
+                let half = Float(1 << (part.bits - 1))
+                // The largest F16 bounds what a row can hold, as it does for ggml's types.
+                let exact = min(part.isSymmetric ? max(-least, most) / (half - 1) : (most - least) / steps, 65504)
+                let scale = Float(halfBits: exact.halfBits)
+                let usable = scale > 0
+                let zero = part.isSymmetric ? half : usable ? (-least / scale).rounded(.toNearestOrEven) : 0
+                let codes = columns.map { column in
+                    usable ? UInt8(min(max((values[column] / scale).rounded(.toNearestOrEven) + zero, 0), steps)) : UInt8(zero)
+                }
+                write(codes, scale: usable ? exact.halfBits : 0, zero: UInt8(min(zero, steps)), bits: part.bits, into: &target, at: &offset)
+            }
+        }
+    }
+
+    /// Writes one part of a row.
+    /// - Parameter offset: where it begins; afterwards, where the next begins.
+    public static func write(
+        _ codes: [UInt8], scale: UInt16, zero: UInt8, bits: Int, into target: inout MutableRawSpan, at offset: inout Int
+    ) {
+        target.storeBytes(of: scale.littleEndian, toByteOffset: offset, as: UInt16.self)
+        target.storeBytes(of: zero, toByteOffset: offset + 2, as: UInt8.self)
+        offset += 3
+        var (pending, count) = (UInt32(0), 0)
+        for code in codes {
+            pending |= UInt32(code) << UInt32(count)
+            count += bits
+            while count >= 8 {
+                target.storeBytes(of: UInt8(truncatingIfNeeded: pending), toByteOffset: offset, as: UInt8.self)
+                pending >>= 8
+                count -= 8
+                offset += 1
+            }
+        }
+        if count > 0 {
+            target.storeBytes(of: UInt8(truncatingIfNeeded: pending), toByteOffset: offset, as: UInt8.self)
+            offset += 1
+        }
+    }
+
+    /// The first part with a scale that is not finite, counted over all rows.
+    static func firstInvalidRow(_ layout: SplitLayout, _ source: RawSpan) -> Int? {
+        for row in 0..<source.byteCount / layout.rowByteCount {
+            var offset = row * layout.rowByteCount
+            for part in layout.parts {
+                if source.littleEndian(UInt16.self, at: offset) & 0x7c00 == 0x7c00 { return row }
+                offset += 3 + (part.width * layout.groupCount * part.bits + 7) / 8
+            }
+        }
+        return nil
+    }
+}

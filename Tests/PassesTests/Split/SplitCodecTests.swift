@@ -1,0 +1,172 @@
+import Formats
+import LinearAlgebra
+import Models
+import Passes
+import ResQ
+import TestSupport
+import Testing
+
+@Suite struct SplitCodecTests {
+    private func encoded(_ values: [Float], _ layout: SplitLayout) throws -> TensorBytes {
+        try TensorBytes(
+            ArrayStorage(byteCount: values.count / layout.columnCount * layout.rowByteCount) { (target) throws in
+                try Codec.encode(values.span, as: .split(layout), columnCount: layout.columnCount, importance: nil, into: &target)
+            })
+    }
+
+    private func decoded(_ bytes: TensorBytes, _ layout: SplitLayout) throws -> [Float] {
+        var values = [Float](repeating: 0, count: bytes.count / layout.rowByteCount * layout.columnCount)
+        var span = values.mutableSpan
+        try Codec.decode(.split(layout), bytes.bytes, into: &span)
+        return values
+    }
+
+    /// The bytes of one row, made by hand: 1.5 · (code - 4) for codes 1, 4, 7, 3 of three bits, then 0.25 · (code - 1) for
+    /// codes 0, 3 of two.
+    @Test func aRowIsWhatTheDocumentSays() throws {
+        let layout = try SplitLayout(parts: [.init(width: 2, bits: 3), .init(width: 1, bits: 2, isSymmetric: false)], groupCount: 2)
+        #expect(layout.rowByteCount == 3 + 2 + 3 + 1)
+        let row: [UInt8] = [0x00, 0x3e, 4, 0b1110_0001, 0b0000_0111, 0x00, 0x34, 1, 0b0000_1100]
+        #expect(try decoded(TensorBytes(row), layout) == [-4.5, 0, -0.25, 4.5, -1.5, 0.5])
+        // 3 levels above and 4 below the zero: 4.5 = 3 · 1.5.
+        #expect(try encoded([-4.5, 0, -0.25, 4.5, -1.5, 0.5], layout).array == row)
+    }
+
+    @Test(arguments: 2...8) func roundingIsThatOfTheMethod(bits: Int) throws {
+        var generator = SplitMix64(seed: UInt64(bits))
+        let (rows, width) = (5, 37)
+        let values = (0..<rows * 2 * width).map { _ in Float.random(in: -1...1, using: &generator) * Float.random(in: 0...1, using: &generator) }
+        let layout = try SplitLayout(parts: [.init(width: width, bits: bits, isSymmetric: bits > 2), .init(width: width, bits: 8)])
+        let grids = try [(0, bits), (width, 8)].map { start, bits in
+            GridPart(
+                columns: start..<start + width,
+                grid: try IntegerGrid(bits: bits, isSymmetric: bits > 2, clipSearch: .none, scaleType: .float16))
+        }
+        let matrix = Matrix<Float>(rowCount: rows, columnCount: 2 * width, elements: values)
+        let expected = try ResQ.round(
+            matrix, to: grids, factor: HessianFactor(roundingToNearest: Array(repeating: 1, count: 2 * width)), dynamicGroups: false,
+            threadCount: 1)
+        #expect(try decoded(try encoded(values, layout), layout) == expected.dequantized().elements)
+    }
+
+    @Test func extremesStayFinite() throws {
+        let layout = try SplitLayout(parts: [.init(width: 4, bits: 4)])
+        #expect(try decoded(try encoded([0, 0, 0, 0], layout), layout) == [0, 0, 0, 0])
+        let large = try decoded(try encoded([3e38, -3e38, 1, 0], layout), layout)
+        #expect(large == [7 * 65504, -8 * 65504, 0, 0])
+        #expect(try decoded(try encoded([1e-30, -1e-30, 0, 0], layout), layout) == [0, 0, 0, 0])
+    }
+
+    @Test(arguments: [
+        ([], 1), ([SplitLayout.Part(width: 0, bits: 4)], 1), ([.init(width: 4, bits: 1)], 1), ([.init(width: 4, bits: 9)], 1),
+        ([.init(width: 4, bits: 4)], 0), ([.init(width: Int.max, bits: 4)], 1), ([.init(width: 4, bits: 4)], Int.max),
+        (Array(repeating: .init(width: 4, bits: 4), count: 4), 1),
+    ]) func layoutsOutOfRangeAreErrors(parts: [SplitLayout.Part], groupCount: Int) {
+        #expect(throws: FormatError.self) { try SplitLayout(parts: parts, groupCount: groupCount) }
+    }
+}
+
+@Suite struct SplitArtifactTests {
+    private let folder: TemporaryFolder
+    private let model: String
+    private let ids = [[0, 3, 1, 6, 2, 2, 5, 4, 7, 1]]
+
+    init() throws {
+        folder = try TemporaryFolder()
+        model = try SmallModel().write(to: folder)
+    }
+
+    private func passes(_ text: String) throws -> [any Pass] {
+        try Recipe.parse("{recipe: 1, name: t, passes: [\(text)]}", file: "t").passes.map { try PassRegistry.builtIn.pass(for: $0) }
+    }
+
+    private func convert(_ text: String, from input: String? = nil, to name: String, _ format: ContainerFormat) throws -> String {
+        let path = folder.path(name)
+        _ = try Conversion(
+            input: input ?? model, passes: try passes(text), output: Output(path: path, format: format), onFallback: .error,
+            provenance: ("recipe text", "t"), architectures: .builtIn
+        ).run(threadCount: 2)
+        return path
+    }
+
+    private func logits(_ graph: TensorGraph) throws -> [[[Float]]] {
+        try graph.network(weightBudget: 1 << 30, threadCount: 2).logits(ids)
+    }
+
+    static let recipe = """
+        {use: resq.rotate, with: {basis: random, low-fraction: 0.125}}, {use: resq.online},
+        {use: quantize, with: {rules: [{match: {role: linear}, type: {split: {high: int8, middle: int4, low: int2}}}]}}
+        """
+
+    @Test(arguments: [ContainerFormat.gguf, .ggufZst]) func aFileHoldsTheRoundedWeights(format: ContainerFormat) throws {
+        let path = try convert(Self.recipe, to: "a.gguf" + (format == .ggufZst ? ".zst" : ""), format)
+        var graph = try graph(at: model)
+        for pass in try passes(Self.recipe) { try pass.rewrite(&graph, in: PassContext(onFallback: .error)) }
+        let read = try self.graph(at: path)
+        for tensor in graph.tensors {
+            let other = try #require(read[tensor.info.name])
+            guard case .split = tensor.info.encoding else { continue }
+            #expect(other.info == tensor.info)
+            #expect(try other.rows(0..<tensor.info.rowCount).array == tensor.rows(0..<tensor.info.rowCount).array)
+        }
+        #expect(try logits(read) == logits(graph))
+        guard case .split(let layout) = read["model.layers.0.self_attn.o_proj.weight"]?.info.encoding else { Issue.record("not split"); return }
+        // Four heads of 16: 2 low, 12 middle, 2 high dimensions each.
+        #expect(layout.parts.map(\.width) == [2, 12, 2] && layout.parts.map(\.bits) == [2, 4, 8] && layout.groupCount == 4)
+        // The input of down is spread evenly.
+        #expect(read["model.layers.0.mlp.down_proj.weight"]?.info.encoding == .split(try SplitLayout(parts: [.init(width: 256, bits: 4)])))
+    }
+
+    private func graph(at path: String) throws -> TensorGraph { try TensorGraph(try openTensorSource(at: path), architectures: .builtIn) }
+
+    @Test func weightsAloneLowerToStockFiles() throws {
+        let int4 = "{use: quantize, with: {rules: [{match: {role: linear}, type: int4}]}}"
+        let path = try convert(int4, to: "a.gguf", .gguf)
+        let expected = try logits(try graph(at: path))
+        let wide = try convert("{use: cast, with: {to: f32}}", from: path, to: "b.gguf", .gguf)
+        guard case .gguf(let metadata) = try openTensorSource(at: wide).manifest.metadata else { Issue.record("no GGUF"); return }
+        #expect(metadata["general.architecture"]?.string == "llama")
+        #expect(try logits(try graph(at: wide)) == expected)
+        #expect(try logits(try graph(at: try convert("", from: path, to: "c", .huggingFace))) == expected)
+    }
+
+    @Test func partsThatNobodyMadeAreRefused() throws {
+        let split = "{use: quantize, with: {rules: [{match: {role: linear}, type: {split: {high: int8, low: int4}}}]}}"
+        #expect {
+            _ = try convert(split, to: "a.gguf", .gguf)
+        } throws: { "\($0)".contains("has no high part; 'resq.rotate' before makes one") }
+        #expect {
+            _ = try convert("{use: resq.rotate, with: {basis: random, low-fraction: 0.125}}, " + split, to: "a.gguf", .gguf)
+        } throws: { "\($0)".contains("has a low part, for which the split type has no bits") }
+    }
+
+    /// One key, name or number changed, its length kept.
+    @Test(arguments: [
+        ("resq.split.groups", "resq.split.groupz", "'resq.split.groups' is missing"),
+        ("resq.split.part_bits", "resq.split.part_bitz", "'resq.split.part_bits' is missing"),
+    ]) func aFileWithoutItsLayoutsIsRefused(what: String, by: String, message: String) throws {
+        let path = try convert(Self.recipe, to: "a.gguf", .gguf)
+        var contents = try folder.read("a.gguf")
+        let (old, new) = (Array(what.utf8), Array(by.utf8))
+        let place = try #require((0..<contents.count - old.count).first { contents[$0..<$0 + old.count].elementsEqual(old) })
+        contents.replaceSubrange(place..<place + old.count, with: new)
+        try folder.write(contents, to: "a.gguf")
+        #expect {
+            _ = try graph(at: path).network(weightBudget: 0, threadCount: 1)
+        } throws: { "\($0)".contains(message) }
+    }
+
+    /// Any byte of the header may be wrong: an answer or an error, never a trap.
+    @Test func anyByteOfTheHeaderMayBeWrong() throws {
+        let path = try convert(Self.recipe, to: "a.gguf", .gguf)
+        let contents = try folder.read("a.gguf")
+        let first = try #require((0..<contents.count).first { contents[$0...].starts(with: Array("resq.online".utf8)) })
+        let last = try #require((0..<contents.count).last { contents[$0...].starts(with: Array("resq.split.part_bits".utf8)) })
+        for place in stride(from: first, to: min(contents.count, last + 500), by: 7) {
+            var changed = contents
+            changed[place] ^= 0xff
+            try folder.write(changed, to: "a.gguf")
+            _ = try? graph(at: path).network(weightBudget: 0, threadCount: 1)
+        }
+    }
+}
