@@ -113,7 +113,10 @@ let package = Package(
         .testTarget(
             name: "ResQTests", dependencies: ["ResQ", "LinearAlgebra"], exclude: ["Fixtures"], swiftSettings: swiftSettings),
         .testTarget(
-            name: "PassesTests", dependencies: ["Passes", "Formats", "LinearAlgebra", "Models", "ResQ", "TestSupport"], exclude: ["Fixtures"], swiftSettings: swiftSettings),
+            name: "PassesTests",
+            dependencies: [
+                "Passes", "Formats", "LinearAlgebra", "Models", "ResQ", "TestSupport", .product(name: "Crypto", package: "swift-crypto"),
+            ], exclude: ["Fixtures"], swiftSettings: swiftSettings),
         .testTarget(
             name: "ModelsTests", dependencies: ["Models", "Formats", "CKernels"], exclude: ["Fixtures"], swiftSettings: swiftSettings),
         // The command from outside: the tests start the binary and know none of its modules.
