@@ -62,8 +62,16 @@ public enum SplitCodec {
     }
 
     /// Writes one part of a row.
-    /// - Parameter offset: where it begins; afterwards, where the next begins.
-    public static func write(
+    /// - Parameters:
+    ///   - scale: rounded to F16.
+    ///   - offset: where the part begins; afterwards, where the next begins.
+    package static func write(
+        _ codes: [UInt8], scale: Float, zero: UInt8, bits: Int, into target: inout MutableRawSpan, at offset: inout Int
+    ) {
+        write(codes, scale: scale.halfBits, zero: zero, bits: bits, into: &target, at: &offset)
+    }
+
+    private static func write(
         _ codes: [UInt8], scale: UInt16, zero: UInt8, bits: Int, into target: inout MutableRawSpan, at offset: inout Int
     ) {
         target.storeBytes(of: scale.littleEndian, toByteOffset: offset, as: UInt16.self)

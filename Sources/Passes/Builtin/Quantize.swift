@@ -56,14 +56,20 @@ struct Quantize: Pass {
         var decision = decisions.makeIterator()
         let graphBefore = graph
         var calibrated: [String: GGMLType] = [:]
+        var splits: [String: SplitLayout] = [:]
         var notCalibrated: Set<String> = []
         try graph.mapTensors { tensor in
             guard let place = decision.next() ?? nil else { return [tensor] }
             let rule = rules[place]
             if case .split(let bits) = rule.type {
                 guard isQuantizable(name: graphBefore.ggufName(of: tensor.info), shape: tensor.info.shape) else { return [tensor] }
-                let encoding = Encoding.split(try graphBefore.splitLayout(of: tensor.info, bits))
-                return [try tensor.encoded(as: encoding).noting("quantize, rule \(place + 1): \(encoding.name)")]
+                let layout = try graphBefore.splitLayout(of: tensor.info, bits)
+                let noted = tensor.noting("quantize, rule \(place + 1): \(layout.name)")
+                if rule.options.text("rounding") == "gptq", graphBefore.isLayerWeight(tensor.info) {
+                    splits[tensor.info.name] = layout
+                    return [noted.noting("gptq")]
+                }
+                return [try noted.encoded(as: .split(layout))]
             }
             guard let choice = try mixtures.choice(rule.type, for: tensor) else { return [tensor] }
             if let wanted = choice.wanted {
@@ -103,7 +109,7 @@ struct Quantize: Pass {
             importance.report(to: context)
             graph.importance = importance.record
         }
-        if !calibrated.isEmpty { try round(calibrated, of: &graph, in: context) }
+        if !calibrated.isEmpty || !splits.isEmpty { try round(calibrated, splits, of: &graph, in: context) }
         if !notCalibrated.isEmpty {
             context.report(.warning, "gptq does not round to \(notCalibrated.sorted().joined(separator: ", ")): to nearest instead")
         }
@@ -119,13 +125,14 @@ struct Quantize: Pass {
 
     /// Leaves weights to an analysis that rounds them as the layers see them.
     /// - Parameter graph: with everything rounded that is rounded to nearest.
-    private func round(_ types: [String: GGMLType], of graph: inout TensorGraph, in context: PassContext) throws {
-        let rounding = BlockTypeRounding(types: types, damping: damping, actOrder: actOrder)
+    private func round(_ types: [String: GGMLType], _ splits: [String: SplitLayout], of graph: inout TensorGraph, in context: PassContext) throws {
+        let rounding = BlockTypeRounding(types: types, splits: splits, damping: damping, actOrder: actOrder)
         let analysis = try rounding.analysis(of: graph, in: context)
         context.perform(analysis)
         try graph.mapTensors { tensor in
-            guard let type = types[tensor.info.name] else { return [tensor] }
-            let info = try TensorInfo(name: tensor.info.name, encoding: Encoding(type), shape: tensor.info.shape)
+            let name = tensor.info.name
+            guard let encoding = types[name].map({ Encoding($0) }) ?? splits[name].map(Encoding.split) else { return [tensor] }
+            let info = try TensorInfo(name: name, encoding: encoding, shape: tensor.info.shape)
             return [LazyTensor(info: info, operation: RoundedRows(input: tensor, rounding: analysis), history: tensor.history)]
         }
     }

@@ -16,11 +16,15 @@ struct Rotate: Pass {
             """,
         options: RotationParts.options + [
             OptionDeclaration(
-                "basis", .text, default: .required,
+                "basis", .text, default: .text("pca"),
                 summary: """
-                    identity, hadamard, random, or a safetensors file: calibration statistics, or bases under the names \
+                    pca (the principal directions of what the layers see in the recipe's calibration), identity, hadamard, \
+                    random, or a safetensors file: calibration statistics, or bases under the names \
                     'residual', 'layers.N.values' and 'layers.N.keys'.
                     """),
+            OptionDeclaration(
+                "weigh-weights", .boolean, default: .boolean(false),
+                summary: "For pca: whether directions count by the weights that read them as well (CoQuant)."),
             OptionDeclaration(
                 "rotation", .choice(RotationKind.allCases.map(\.rawValue)), default: .text("random"),
                 summary: "What mixes the coordinates inside each subspace."),
@@ -37,6 +41,7 @@ struct Rotate: Pass {
     init(options: PassOptions) throws(RecipeError) {
         parts = try RotationParts(options)
         let basis: RotationSettings.Basis = switch options.text("basis") {
+        case "pca": .principal(weighsWeights: options.boolean("weigh-weights"))
         case "identity": .identity
         case "hadamard": .hadamard
         case "random": .random
@@ -52,11 +57,7 @@ struct Rotate: Pass {
     }
 
     func rewrite(_ graph: inout TensorGraph, in context: PassContext) throws {
-        var bases: (any RotationBases)?
-        if case .file(let path) = settings.basis {
-            bases = try basesFile(try context.open(path), path: path, for: graph, parts: parts, pass: Self.declaration.identifier)
-        }
-        try graph.rotate(parts, settings, bases: bases, pass: Self.declaration.identifier, in: context)
+        try graph.rotate(parts, settings, pass: Self.declaration.identifier, in: context)
     }
 }
 
@@ -85,7 +86,7 @@ struct HadamardRotation: Pass {
     }
 
     func rewrite(_ graph: inout TensorGraph, in context: PassContext) throws {
-        try graph.rotate(parts, settings, bases: nil, pass: Self.declaration.identifier, in: context)
+        try graph.rotate(parts, settings, pass: Self.declaration.identifier, in: context)
     }
 }
 

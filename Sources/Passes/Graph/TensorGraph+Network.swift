@@ -11,12 +11,16 @@ extension TensorGraph: WeightSource {
     }
 
     /// The graph as a model that runs.
-    /// - Parameter weightBudget: bytes of decoded weights that may stay in memory.
+    /// - Parameters:
+    ///   - weightBudget: bytes of decoded weights that may stay in memory.
+    ///   - roundsActivations: whether activations, keys and values are rounded where the model says so.
     /// - Throws: `ModelError` when the architecture is unknown, does not run, or tensors are missing.
-    public func network(weightBudget: Int, threadCount: Int) throws(ModelError) -> Network {
+    public func network(weightBudget: Int, threadCount: Int, roundsActivations: Bool = true) throws(ModelError) -> Network {
         guard let model else {
             throw modelProblem ?? ModelError(.missingKey(key: "config.json"))
         }
+        var online = online
+        if !roundsActivations { online?.rounding = nil }
         var ggufMetadata: GGUFMetadata?
         if case .gguf(let metadata) = metadata { ggufMetadata = metadata }
         return try Network(

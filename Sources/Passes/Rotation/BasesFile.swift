@@ -78,7 +78,10 @@ struct TensorFile: Sendable {
 struct GivenBases: RotationBases {
     let file: TensorFile
     let numbers: Hyperparameters
+    /// Whether they are known to be orthogonal.
+    var isOrthogonal = false
 
+    var summary: String { "given bases" }
     func residual() throws -> Matrix<Double> { try bases("residual", order: numbers.hidden)[0] }
     func values(layer: Int) throws -> [Matrix<Double>] { try bases("layers.\(layer).values", order: numbers.headDimension) }
     func keys(layer: Int) throws -> Matrix<Double> { try bases("layers.\(layer).keys", order: numbers.headDimension)[0] }
@@ -86,7 +89,7 @@ struct GivenBases: RotationBases {
     /// Refuses what would not preserve the function.
     private func bases(_ name: String, order: Int) throws -> [Matrix<Double>] {
         let matrices = try file.matrices(name, order: order)
-        for matrix in matrices {
+        for matrix in isOrthogonal ? [] : matrices {
             let product = Matrix.product(matrix, matrix, transposeA: true)
             var deviation = 0.0
             for row in 0..<order {
@@ -114,6 +117,8 @@ struct StatisticsBases: RotationBases {
     let numbers: Hyperparameters
     /// The gains that were on the norms when the statistics were gathered; `nil` where they are on them still.
     let gains: [[String: OnceFloats]]
+
+    var summary: String { "principal directions of statistics" }
 
     func residual() throws -> Matrix<Double> {
         let order = numbers.hidden

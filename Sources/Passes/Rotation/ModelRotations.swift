@@ -26,7 +26,7 @@ final class ModelRotations: Sendable {
     init(_ settings: RotationSettings, numbers: Hyperparameters, bases: (any RotationBases)?) {
         self.settings = settings
         self.bases = bases
-        summary = settings.summary
+        summary = (bases.map { "\($0.summary), " } ?? "") + settings.summary
         hidden = numbers.hidden
         headDimension = numbers.headDimension
         keyValueHeads = numbers.keyValueHeads
@@ -87,13 +87,15 @@ final class ModelRotations: Sendable {
         switch settings.basis {
         case .hadamard: return try HadamardTransform(order: width, seed: generator.next()).matrix
         case .random: return try randomOrthogonal(order: width, from: &generator)
-        case .identity, .file: return nil
+        case .identity, .principal, .file: return nil
         }
     }
 }
 
 /// Bases P that come from data: columns are directions, the principal ones last.
 protocol RotationBases: Sendable {
+    /// One phrase that says where they come from.
+    var summary: String { get }
     /// `[hidden, hidden]`.
     func residual() throws -> Matrix<Double>
     /// `[h, h]` for each key-value head.

@@ -28,7 +28,7 @@ struct PrincipalBasesRun {
     func run(progress: Progress) throws -> String {
         let path = folder + "/bases.safetensors"
         guard !FileManager.default.fileExists(atPath: path) else { return path }
-        let network = try graph.network(weightBudget: 0, threadCount: threadCount)
+        let network = try graph.network(weightBudget: 0, threadCount: threadCount, roundsActivations: false)
         let first = finishedLayers(of: network.layerCount)
         var residual = try first > 0 && parts.contains(.residual) ? readMoments(afterLayer: first - 1) : nil
         if first < network.layerCount {

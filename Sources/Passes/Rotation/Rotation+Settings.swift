@@ -16,6 +16,8 @@ struct RotationSettings: Sendable {
         case hadamard
         /// A random orthogonal matrix.
         case random
+        /// The principal directions of what the layers see in the recipe's calibration.
+        case principal(weighsWeights: Bool)
         /// A safetensors file: bases, or calibration statistics whose principal directions are taken.
         case file(String)
     }
@@ -77,6 +79,7 @@ struct RotationSettings: Sendable {
         case .identity: "identity"
         case .hadamard: "hadamard"
         case .random: "random"
+        case .principal: "pca"
         case .file(let path): path
         }
         let low = lowFraction > 0 ? "low \(lowFraction), " : ""

@@ -22,7 +22,7 @@ extension TensorGraph {
     ///
     /// - Throws: `PipelineError.cannotApply` for a model that cannot be rotated so, before any data is read.
     mutating func rotate(
-        _ parts: RotationParts, _ settings: RotationSettings, bases: (any RotationBases)?, pass: String, in context: PassContext
+        _ parts: RotationParts, _ settings: RotationSettings, pass: String, in context: PassContext
     ) throws {
         guard let model else { throw PipelineError.cannotApply(pass: pass, why: "the architecture is unknown") }
         let numbers = model.hyperparameters
@@ -39,9 +39,11 @@ extension TensorGraph {
             if parts.contains(.values) { online.values = widths }
             if parts.contains(.keys) { online.keys = widths }
         }
-        let rotations = ModelRotations(settings, numbers: numbers, bases: bases)
+        // What is asked of the runtime is checked before anything is calibrated.
+        if parts.contains(.keys), !online.keyRotations.isEmpty { throw refuse("queries and keys have a rotation already") }
+        if parts.contains(.down), online.downSeed != nil { throw refuse("the inputs of down are transformed already") }
+        let rotations = ModelRotations(settings, numbers: numbers, bases: try bases(parts, settings, pass: pass, in: context))
         if parts.contains(.keys) {
-            guard online.keyRotations.isEmpty else { throw refuse("queries and keys have a rotation already") }
             online.keyRotations = try (0..<numbers.layers).map { layer in
                 let rotation = LazyRotation(summary: "keys of layer \(layer), \(rotations.summary)") {
                     BlockRotation(blocks: [try rotations.keys(layer: layer)])
@@ -50,11 +52,23 @@ extension TensorGraph {
             }
         }
         if parts.contains(.down) {
-            guard online.downSeed == nil else { throw refuse("the inputs of down are transformed already") }
             online.downSeed = settings.seed
         }
         try apply(parts, rotations, pass: pass)
         self.online = online
+    }
+
+    /// The bases that come from data; `nil` for others.
+    private func bases(
+        _ parts: RotationParts, _ settings: RotationSettings, pass: String, in context: PassContext
+    ) throws -> (any RotationBases)? {
+        switch settings.basis {
+        case .identity, .hadamard, .random: nil
+        case .principal(let weighsWeights):
+            // The transform of down needs no basis.
+            try parts == .down ? nil : principalBases(parts.subtracting(.down), weighsWeights: weighsWeights, pass: pass, in: context)
+        case .file(let path): try basesFile(try context.open(path), path: path, for: self, parts: parts, pass: pass)
+        }
     }
 
     /// Refuses a residual stream with something in its way that no orthogonal matrix commutes with.

@@ -8,7 +8,7 @@ extension BlockTypeRounding {
     func analysis(of graph: TensorGraph, in context: PassContext) throws -> Analysis<RoundedWeights> {
         let calibration = try context.calibrationSource(for: "quantize")
         let network = try graph.network(weightBudget: 0, threadCount: 1)
-        let widest = types.keys.compactMap { graph[$0]?.info.columnCount }.max() ?? 0
+        let widest = (types.keys.map { $0 } + splits.keys).compactMap { graph[$0]?.info.columnCount }.max() ?? 0
         let summary = "round with gptq, damping \(damping)\(actOrder ? ", act-order" : ""), calibrated on \(calibration.summary)"
         return Analysis(summary, peakMemoryByteCount: peakMemory(of: graph, network, widest: widest)) { run in
             let windows = try calibration.windows(in: run)
@@ -17,13 +17,13 @@ extension BlockTypeRounding {
                     .warning,
                     "the calibration has \(windows.tokenCount) tokens for inputs of up to \(widest) channels: more sequences make better weights")
             }
-            let what = types.map { "\($0.key) \($0.value.name)" }.sorted().joined(separator: "\n")
+            let what = (types.map { "\($0.key) \($0.value.name)" } + splits.map { "\($0.key) \($0.value)" }).sorted().joined(separator: "\n")
             let chains = graph.tensors.map { "\($0.info.name) \($0.chain)" }.joined(separator: "\n")
             let folder = try run.folder(for: "gptq", key: [windows.digest, Digest(of: what), Digest(of: chains), Digest(of: summary)])
             let factors = FactorCache()
             let files = try SequentialRounding(
-                network: try graph.network(weightBudget: 0, threadCount: run.threadCount), windows: windows, folder: folder,
-                threadCount: run.threadCount, isRounded: { types[$0] != nil }
+                network: try graph.network(weightBudget: 0, threadCount: run.threadCount, roundsActivations: false), windows: windows, folder: folder,
+                threadCount: run.threadCount, isRounded: { types[$0] != nil || splits[$0] != nil }
             ) { name, weight, moments in
                 try round(name, weight, moments, factors: factors, threadCount: run.threadCount)
             }.run(progress: run.progress)

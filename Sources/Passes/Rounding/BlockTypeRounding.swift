@@ -3,15 +3,19 @@ import LinearAlgebra
 import Models
 import ResQ
 
-/// GPTQ onto the block types of ggml, for the weights of a whole model.
+/// GPTQ onto the block types of ggml and onto split tensors, for the weights of a whole model.
 struct BlockTypeRounding: Sendable {
     /// The block type of each weight that is rounded with its Hessian.
     let types: [String: GGMLType]
+    /// The layout of each weight that becomes a split tensor.
+    let splits: [String: SplitLayout]
     let damping: Double
     let actOrder: Bool
 
     /// Whether GPTQ can round to a type.
     static func isTarget(_ type: GGMLType) -> Bool { BlockGrid(type) != nil && BlockNumbers.canAssemble(type) }
+
+    static let unreached = "no token of the calibration reached it: rounded to nearest"
 
     /// Rounds one weight of a layer with the second moments of its input.
     /// - Parameter moments: `nil`, or of no rows, when no token reached it: then it is rounded to nearest.
@@ -19,6 +23,7 @@ struct BlockTypeRounding: Sendable {
     func round(
         _ name: String, _ weight: Weight, _ moments: GramAccumulator?, factors: FactorCache, threadCount: Int
     ) throws -> SequentialRounding.Rounded? {
+        if let layout = splits[name] { return try roundSplit(layout, weight, moments, factors: factors, threadCount: threadCount) }
         guard let type = types[name], let grid = BlockGrid(type) else { return nil }
         var remarks: [String] = []
         let factor: HessianFactor
@@ -27,7 +32,7 @@ struct BlockTypeRounding: Sendable {
             remarks = factor.warnings.map(\.description)
         } else {
             factor = HessianFactor(roundingToNearest: Array(repeating: 1, count: weight.columnCount))
-            remarks = ["no token of the calibration reached it: rounded to nearest"]
+            remarks = [Self.unreached]
         }
         let matrix = Matrix<Float>(rowCount: weight.rowCount, columnCount: weight.columnCount, elements: weight.array)
         // Blocks of a file hold neighbouring columns, so that act-order needs scales that are fixed at the start.
@@ -41,13 +46,13 @@ struct BlockTypeRounding: Sendable {
 
 /// The Hessian factor of the last input: weights that share an input share it.
 final class FactorCache {
-    private var last: (rowCount: Int, squareSums: [Double], factor: HessianFactor)?
+    private var last: (rowCount: Int, squareSums: [Double], parts: [Range<Int>]?, factor: HessianFactor)?
 
-    func factor(of moments: GramAccumulator, damping: Damping, actOrder: Bool) throws -> HessianFactor {
+    func factor(of moments: GramAccumulator, damping: Damping, parts: [Range<Int>]? = nil, actOrder: Bool) throws -> HessianFactor {
         let squareSums = moments.squareSums
-        if let last, last.rowCount == moments.rowCount, last.squareSums == squareSums { return last.factor }
-        let factor = try HessianFactor(moments.mean, damping: damping, actOrder: actOrder)
-        last = (moments.rowCount, squareSums, factor)
+        if let last, last.rowCount == moments.rowCount, last.squareSums == squareSums, last.parts == parts { return last.factor }
+        let factor = try HessianFactor(moments.mean, damping: damping, parts: parts, actOrder: actOrder)
+        last = (moments.rowCount, squareSums, parts, factor)
         return factor
     }
 }

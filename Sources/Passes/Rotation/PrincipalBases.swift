@@ -1,0 +1,47 @@
+import Formats
+import LinearAlgebra
+import Models
+
+extension TensorGraph {
+    /// The bases that a calibration of this graph gives, found when the run begins.
+    ///
+    /// - Parameter weighsWeights: whether directions count by the weights that read them as well.
+    /// - Throws: what keeps the model from being calibrated.
+    func principalBases(_ parts: RotationParts, weighsWeights: Bool, pass: String, in context: PassContext) throws -> any RotationBases {
+        let calibration = try context.calibrationSource(for: pass)
+        guard let model else { throw PipelineError.cannotApply(pass: pass, why: "the architecture is unknown") }
+        let numbers = model.hyperparameters
+        let graph = self
+        let summary = "principal directions\(weighsWeights ? ", weighed with the weights" : "") of \(calibration.summary)"
+        // The sum of the stream's moments, those of two inputs and the eigensolver's copies; some thousand tokens on their way.
+        let activations = LayerStream.tokensAtOnce(hidden: numbers.hidden) * 4 * 8 * numbers.hidden
+        let peak = 8 * 8 * numbers.hidden * numbers.hidden + activations + 2 * LayerStream.memoryBudget
+        let analysis = Analysis<GivenBases>(summary, peakMemoryByteCount: peak) { run in
+            let windows = try calibration.windows(in: run)
+            if parts.contains(.residual), windows.tokenCount < numbers.hidden {
+                run.report(
+                    .warning,
+                    "the calibration has \(windows.tokenCount) tokens for a residual stream of \(numbers.hidden): more sequences make better bases")
+            }
+            let chains = graph.tensors.map { "\($0.info.name) \($0.chain)" }.joined(separator: "\n")
+            let folder = try run.folder(
+                for: "bases", key: [windows.digest, Digest(of: chains), Digest(of: summary), Digest(of: "\(parts.rawValue)")])
+            let path = try PrincipalBasesRun(
+                graph: graph, windows: windows, parts: parts, weighsWeights: weighsWeights, folder: folder, threadCount: run.threadCount
+            ).run(progress: run.progress)
+            return GivenBases(file: TensorFile(try openTensorSource(at: path), path: path), numbers: numbers, isOrthogonal: true)
+        }
+        context.perform(analysis)
+        return AnalysedBases(analysis: analysis)
+    }
+}
+
+/// Bases that an analysis finds.
+struct AnalysedBases: RotationBases {
+    let analysis: Analysis<GivenBases>
+
+    var summary: String { analysis.summary }
+    func residual() throws -> Matrix<Double> { try analysis.result().residual() }
+    func values(layer: Int) throws -> [Matrix<Double>] { try analysis.result().values(layer: layer) }
+    func keys(layer: Int) throws -> Matrix<Double> { try analysis.result().keys(layer: layer) }
+}

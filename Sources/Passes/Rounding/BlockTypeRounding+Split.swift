@@ -1,0 +1,81 @@
+import Formats
+import LinearAlgebra
+import Models
+import ResQ
+
+extension BlockTypeRounding {
+    /// Rounds one weight to the parts of a split tensor, all of them under one Hessian: the columns of low precision first, so
+    /// that those of high precision behind them take up their errors.
+    ///
+    /// Scales are searched on the weight as it comes, as the research code does.
+    func roundSplit(
+        _ layout: SplitLayout, _ weight: Weight, _ moments: GramAccumulator?, factors: FactorCache, threadCount: Int
+    ) throws -> SequentialRounding.Rounded {
+        let (rowCount, columnCount) = (weight.rowCount, weight.columnCount)
+        let order = layout.parts.indices.flatMap(layout.columns(ofPart:))
+        let isGathered = order != Array(0..<columnCount)
+        var (parts, start) = ([GridPart](), 0)
+        for part in layout.parts {
+            let columns = start..<start + part.width * layout.groupCount
+            parts.append(
+                GridPart(columns: columns, grid: try IntegerGrid(bits: part.bits, isSymmetric: part.isSymmetric, scaleType: .float16)))
+            start = columns.upperBound
+        }
+        var remarks: [String] = []
+        let factor: HessianFactor
+        if let moments, moments.rowCount > 0 {
+            let damping = Damping(fraction: damping)
+            let ranges = parts.map(\.columns)
+            factor = isGathered
+                ? try HessianFactor(moments.mean.gathered(order), damping: damping, parts: ranges, actOrder: actOrder)
+                : try factors.factor(of: moments, damping: damping, parts: ranges, actOrder: actOrder)
+            remarks = factor.warnings.map(\.description)
+        } else {
+            factor = HessianFactor(roundingToNearest: Array(repeating: 1, count: columnCount))
+            remarks = [Self.unreached]
+        }
+        var elements = weight.array
+        if isGathered {
+            for row in 0..<rowCount {
+                let values = Array(elements[row * columnCount..<(row + 1) * columnCount])
+                for (place, column) in order.enumerated() { elements[row * columnCount + place] = values[column] }
+            }
+        }
+        let quantized = try ResQ.round(
+            Matrix(rowCount: rowCount, columnCount: columnCount, elements: elements), to: parts, factor: factor, dynamicGroups: false,
+            threadCount: threadCount)
+        let bytes = quantized.splitRows(layout)
+        return SequentialRounding.Rounded(
+            bytes: bytes, weight: try Weight(decoding: bytes, as: .split(layout), like: weight), remarks: remarks)
+    }
+}
+
+extension QuantizedMatrix {
+    /// The matrix as rows of a split tensor.
+    /// - Precondition: the parts are the layout's, their columns gathered.
+    fileprivate func splitRows(_ layout: SplitLayout) -> TensorBytes {
+        TensorBytes(
+            ArrayStorage(byteCount: rowCount * layout.rowByteCount) { target in
+                for row in 0..<rowCount {
+                    var offset = row * layout.rowByteCount
+                    for (part, form) in zip(parts, layout.parts) {
+                        let low = part.lows[row * part.groupCount]
+                        SplitCodec.write(
+                            part.columns.map { UInt8(levels[row * columnCount + $0] - low) }, scale: part.scale(row: row, group: 0),
+                            zero: UInt8(-low), bits: form.bits, into: &target, at: &offset)
+                    }
+                }
+            })
+    }
+}
+
+extension Matrix<Double> {
+    /// Rows and columns in another order.
+    fileprivate func gathered(_ order: [Int]) -> Matrix<Double> {
+        var result = self
+        for (row, from) in order.enumerated() {
+            for (column, other) in order.enumerated() { result[row, column] = self[from, other] }
+        }
+        return result
+    }
+}
