@@ -32,7 +32,14 @@ struct PreTokenization: Sendable {
 
     /// - Parameter part: `pre_tokenizer`; `nil` leaves texts whole.
     init(_ part: TokenizerPart?) throws(ModelError) {
-        for step in try part?.steps("pretokenizers") ?? [] { steps += try Self.read(step) }
+        var growth = 1
+        for part in try part?.steps("pretokenizers") ?? [] {
+            for step in try Self.read(part) {
+                if case .byteAlphabet = step { growth = try part.grown(growth, by: 2) }
+                if case .metaspace(let replacement, _) = step { growth = try part.grown(growth, by: replacement.count) }
+                steps.append(step)
+            }
+        }
         if case .byteAlphabet? = steps.last {
             steps.removeLast()
             endsInBytes = true
@@ -83,6 +90,7 @@ struct PreTokenization: Sendable {
 
     private static func metaspace(_ part: TokenizerPart) throws(ModelError) -> [Step] {
         let replacement = try part.string("replacement")
+        guard replacement.unicodeScalars.count == 1 else { throw part.invalid("a replacement of other length", expected: "one character") }
         var scheme = PrefixScheme.always
         if let name = part["prepend_scheme"] {
             guard let known = PrefixScheme(rawValue: try name.string) else {

@@ -13,6 +13,9 @@ struct PrecompiledCharsmap: Sendable {
     private let nodes: [UInt32]
     private let replacements: [UInt8]
 
+    /// Bytes of the longest replacement.
+    let longestReplacement: Int
+
     /// - Returns: `nil` for bytes that are not such rules.
     init?(_ bytes: [UInt8]) {
         // Bytes have no padding.
@@ -22,6 +25,7 @@ struct PrecompiledCharsmap: Sendable {
         guard size % 4 == 0, size > 0, size <= bytes.count - 4 else { return nil }
         nodes = (0..<size / 4).map { raw.littleEndian(at: 4 + 4 * $0) }
         replacements = Array(bytes[(4 + size)...])
+        longestReplacement = replacements.split(separator: 0).map(\.count).max() ?? 0
         guard String(validating: replacements, as: UTF8.self) != nil else { return nil }
     }
 

@@ -14,6 +14,16 @@ struct TextNormalizer: Sendable {
         case chineseCharacters
         case charsmap(PrecompiledCharsmap)
         case nmt
+
+        /// The most bytes that it makes of one, where hostile files decide on that.
+        var growth: Int {
+            switch self {
+            case .prepend(let text), .replace(_, let text): text.count
+            case .byteLevel: 2
+            case .charsmap(let map): map.longestReplacement
+            default: 1
+            }
+        }
     }
 
     private let steps: [Step]
@@ -21,7 +31,13 @@ struct TextNormalizer: Sendable {
     /// - Parameter part: `normalizer`; `nil` leaves texts as they are.
     init(_ part: TokenizerPart?) throws(ModelError) {
         var steps: [Step] = []
-        for step in try part?.steps("normalizers") ?? [] { steps += try Self.read(step) }
+        var growth = 1
+        for part in try part?.steps("normalizers") ?? [] {
+            for step in try Self.read(part) {
+                growth = try part.grown(growth, by: step.growth)
+                steps.append(step)
+            }
+        }
         self.steps = steps
     }
 

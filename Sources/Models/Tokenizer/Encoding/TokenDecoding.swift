@@ -18,7 +18,12 @@ struct TokenDecoding: Sendable {
     /// - Parameter part: `decoder`; `nil` puts a space between tokens.
     init(_ part: TokenizerPart?) throws(ModelError) {
         var steps: [Step] = []
-        for step in try part?.steps("decoders") ?? [] { steps.append(try Self.read(step)) }
+        var growth = 1
+        for part in try part?.steps("decoders") ?? [] {
+            let step = try Self.read(part)
+            if case .replace(_, let content) = step { growth = try part.grown(growth, by: content.count) }
+            steps.append(step)
+        }
         self.steps = steps
     }
 

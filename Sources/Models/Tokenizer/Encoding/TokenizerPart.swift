@@ -74,7 +74,17 @@ struct TokenizerPart {
         guard depth < 16 else { throw invalid("sequences in sequences", expected: "at most 16 of them") }
         var steps: [TokenizerPart] = []
         for step in try required(member).elements { steps += try step.steps(member, depth: depth + 1) }
+        // They run inside each other; real tokenizers have ten at most.
+        guard steps.count <= 64 else { throw invalid("\(steps.count) steps", expected: "at most 64") }
         return steps
+    }
+
+    /// How many bytes a chain of steps may make of one, when this step may make `factor` of one.
+    /// - Throws: an error past 512: steps that double a text fill any memory, and real ones make a handful of bytes.
+    func grown(_ growth: Int, by factor: Int) throws(ModelError) -> Int {
+        let (product, overflow) = growth.multipliedReportingOverflow(by: max(1, factor))
+        guard !overflow, product <= 512 else { throw invalid("a step after which a byte may have become \(product)", expected: "at most 512") }
+        return product
     }
 
     /// `{"Regex": "..."}` or `{"String": "..."}`.
