@@ -62,7 +62,9 @@ struct CalibrateCommand: ParsableCommand {
         _ = try kinds()
     }
 
-    func run() throws {
+    func run() throws { try naming(path) { try calibrate() } }
+
+    private func calibrate() throws {
         let source = try openTensorSource(at: path)
         let graph = try TensorGraph(source, architectures: try model.library())
         let context = context ?? min(2048, graph.model?.hyperparameters[.context] ?? 2048)
@@ -94,20 +96,31 @@ struct CalibrateCommand: ParsableCommand {
 
     /// The sequences: of a text, of a token file, or the model's own.
     private func windows(_ graph: TensorGraph, context: Int, progress: Passes.Progress) throws -> CalibrationWindows {
-        if let tokens { return try CalibrationWindows(drawnFrom: try TokenFile.read(tokens), count: sequences, context: context, seed: seed) }
-        let tokenizer = try? Tokenizer(path: path)
-        if let text {
-            let ids = try (tokenizer ?? Tokenizer(path: path)).tokens(ofFile: text)
-            return try CalibrationWindows(drawnFrom: ids, count: sequences, context: context, seed: seed)
-        }
         let budget = Int(clamping: ProcessInfo.processInfo.physicalMemory / 2)
         let network = try graph.network(weightBudget: budget, threadCount: work.threadCount)
+        try network.checkContext(context)
+        if let tokens { return try drawn(from: try TokenText(tokenFile: tokens), network, context: context) }
+        let tokenizer = text == nil ? try? Tokenizer(path: path) : try Tokenizer(path: path)
+        if let tokenizer { try network.check(tokenizer, named: path) }
+        if let text, let tokenizer {
+            return try drawn(from: TokenText(ids: try tokenizer.tokens(ofFile: text), name: text), network, context: context)
+        }
         progress.begin(.sampling, total: sequences * context)
         return try CalibrationWindows(
             writtenBy: network, count: sequences, context: context, seed: seed, firstToken: tokenizer?.special.bos
         ) { count in
             try progress.checkCancellation()
             progress.advance(count)
+        }
+    }
+
+    private func drawn(from text: TokenText, _ network: Network, context: Int) throws -> CalibrationWindows {
+        guard !text.ids.isEmpty else { throw EvaluationError(.emptyText, path: text.name) }
+        try text.check(vocabulary: network.model.hyperparameters.vocabulary)
+        do {
+            return try CalibrationWindows(drawnFrom: text.ids, count: sequences, context: context, seed: seed)
+        } catch {
+            throw EvaluationError(error.reason, path: text.name)
         }
     }
 }

@@ -70,7 +70,9 @@ struct EvalCommand: ParsableCommand {
         if let context, context < 2 { throw ValidationError("--context takes a number from 2 on") }
     }
 
-    func run() throws {
+    func run() throws { try naming(path) { try evaluate() } }
+
+    private func evaluate() throws {
         let gauge = MemoryGauge()
         let subject = try OpenedModel(path, library: try model.library()).rounding(rounding)
         let other = try reference.map { try OpenedReference($0, library: try model.library()) }

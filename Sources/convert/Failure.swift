@@ -33,8 +33,11 @@ struct Failure: Error {
         case var error as ModelError:
             error.path = error.path ?? model
             self.init(message: error.description, exitCode: Failure.badInput)
-        case let error as ForwardError: self.init(message: error.description, exitCode: Failure.badInput)
-        case let error as EvaluationError: self.init(message: error.description, exitCode: Failure.badInput)
+        case let error as ForwardError:
+            self.init(message: (model.map { printable($0) + ": " } ?? "") + error.description, exitCode: Failure.badInput)
+        case var error as EvaluationError:
+            error.path = error.path ?? model
+            self.init(message: error.description, exitCode: Failure.badInput)
         case let error as ResQError:
             self.init(message: (model.map { printable($0) + ": " } ?? "") + error.description, exitCode: Failure.badInput)
         case let error as RecipeError:

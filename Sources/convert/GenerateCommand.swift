@@ -70,16 +70,21 @@ struct GenerateCommand: ParsableCommand {
         return Sampling(temperature: temperature ?? (draws ? 1 : 0), topK: topK, topP: topP, seed: seed ?? 0)
     }
 
-    func run() throws {
+    func run() throws { try naming(path) { try generate() } }
+
+    private func generate() throws {
         let budget = memory?.byteCount ?? Int(clamping: ProcessInfo.processInfo.physicalMemory / 2)
         var graph = try TensorGraph(try openTensorSource(at: path), architectures: try model.library())
         graph.round(activations: rounding.activations, keyValues: rounding.kv)
         let network = try graph.network(weightBudget: budget, threadCount: work.threadCount)
         let tokenizer = tokens == nil ? try Tokenizer(path: path) : try? Tokenizer(path: path)
-        let ids = try tokens.map { try TokenFile.read($0) } ?? tokenizer.map(promptTokens) ?? []
+        if let tokenizer { try network.check(tokenizer, named: path) }
+        let start = try tokens.map { try TokenText(tokenFile: $0) } ?? TokenText(ids: tokenizer.map(promptTokens) ?? [], name: "--prompt")
+        guard !start.ids.isEmpty else { throw EvaluationError(.emptyText, path: start.name) }
+        try start.check(vocabulary: network.model.hyperparameters.vocabulary)
         var stops = tokenizer?.special.stops ?? []
         if chat { stops.formUnion(tokenizer?.special.turnEnds ?? []) }
-        var generation = try Generation(network, prompt: ids, limit: maxTokens, sampling: sampling, stops: stops)
+        var generation = try Generation(network, prompt: start.ids, limit: maxTokens, sampling: sampling, stops: stops)
         var stream = tokenizer.map { TokenStream($0) }
         var text = ""
         func write(_ part: String) {
@@ -87,7 +92,7 @@ struct GenerateCommand: ParsableCommand {
             if !json { standardOutput(part) }
         }
         let clock = ContinuousClock()
-        let start = clock.now
+        let begin = clock.now
         var first: ContinuousClock.Instant?
         while let token = try generation.next() {
             first = first ?? clock.now
@@ -95,15 +100,15 @@ struct GenerateCommand: ParsableCommand {
             write(stream?.append(token) ?? (generation.tokens.count == 1 ? "" : " ") + "\(token)")
         }
         write(stream?.finish() ?? "")
-        let (prefill, decode) = (seconds((first ?? start) - start), seconds(clock.now - (first ?? start)))
+        let (prefill, decode) = (seconds((first ?? begin) - begin), seconds(clock.now - (first ?? begin)))
         guard json else {
             standardOutput("\n")
             return
         }
         let object: JSONObject = [
-            "prompt_tokens": .integer(ids.count), "text": .string(text), "tokens": .array(generation.tokens.map(JSONValue.integer)),
+            "prompt_tokens": .integer(start.ids.count), "text": .string(text), "tokens": .array(generation.tokens.map(JSONValue.integer)),
             "finish_reason": .string(generation.ending?.rawValue ?? ""),
-            "prefill_tokens_per_second": .number(Double(ids.count) / max(prefill, 1e-9)),
+            "prefill_tokens_per_second": .number(Double(start.ids.count) / max(prefill, 1e-9)),
             "tokens_per_second": .number(Double(generation.tokens.count - 1) / max(decode, 1e-9)),
         ]
         standardOutput(JSONValue.object(object).text(pretty: true) + "\n")
@@ -112,7 +117,7 @@ struct GenerateCommand: ParsableCommand {
     private func promptTokens(_ tokenizer: Tokenizer) throws -> [Int] {
         let prompt = prompt ?? ""
         guard chat else { return try tokenizer.encode(prompt) }
-        return try naming(path) { try tokenizer.tokens(of: Conversation(user: prompt, system: system), date: .now) }
+        return try tokenizer.tokens(of: Conversation(user: prompt, system: system), date: .now)
     }
 
     private func seconds(_ duration: Duration) -> Double {

@@ -30,9 +30,7 @@ public struct Evaluation: Sendable {
         guard context >= 2 else { throw EvaluationError(.windowTooShort(context: context)) }
         let vocabulary = try Evaluation.check(network, named: modelName, context: context)
         guard !text.ids.isEmpty else { throw EvaluationError(.emptyText, path: text.name) }
-        for (position, token) in text.ids.enumerated() where !(0..<vocabulary).contains(token) {
-            throw EvaluationError(.tokenOutOfRange(id: token, position: position, vocabulary: vocabulary), path: text.name)
-        }
+        try text.check(vocabulary: vocabulary)
         windows = protocolName.windows(of: text.ids, context: context, bos: bos, limit: windowLimit)
         guard !windows.isEmpty else { throw EvaluationError(.textTooShort(tokens: text.ids.count, context: context), path: text.name) }
         switch reference {

@@ -18,6 +18,12 @@ public struct TokenText: Sendable {
         guard !ids.isEmpty else { throw EvaluationError(.emptyText, path: path) }
     }
 
+    /// - Throws: `EvaluationError.tokenOutOfRange` for the first id that is not below a vocabulary's size.
+    public func check(vocabulary: Int) throws(EvaluationError) {
+        guard let position = ids.firstIndex(where: { !(0..<vocabulary).contains($0) }) else { return }
+        throw EvaluationError(.tokenOutOfRange(id: ids[position], position: position, vocabulary: vocabulary), path: name)
+    }
+
     /// The text of UTF-8 files, joined by an empty line.
     /// - Throws: `EvaluationError` naming the file and the byte where it is not UTF-8, or a file without text; `FormatError`.
     public static func read(_ paths: [String]) throws -> String {
