@@ -18,7 +18,7 @@ struct Quantize: Pass {
             """,
         options: [
             OptionDeclaration(
-                "rules", .rules(mixtures: Mixture.allCases.map(\.rawValue), extra: [Quantize.rounding]), default: .required,
+                "rules", .rules(mixtures: Mixture.allCases.map(\.rawValue), extra: [Quantize.rounding, Quantize.reallocate]), default: .required,
                 summary: "Which tensors get which type; the last rule that matches decides."),
             OptionDeclaration(
                 "imatrix", .path, default: .absent,
@@ -35,6 +35,11 @@ struct Quantize: Pass {
     private static let rounding = OptionDeclaration(
         "rounding", .choice(["nearest", "gptq"]), default: .text("nearest"), summary: "How weights are rounded.")
 
+    /// A rule's choice to keep to the bytes of its types and not to the types.
+    private static let reallocate = OptionDeclaration(
+        "reallocate", .boolean, default: .boolean(false),
+        summary: "Deal the bytes that the rule's tensors would take out anew, to where they lower the divergence most.")
+
     private let rules: [Rule]
     private let matrixPath: String?
     private let damping: Double
@@ -50,7 +55,7 @@ struct Quantize: Pass {
     func rewrite(_ graph: inout TensorGraph, in context: PassContext) throws {
         let decisions = try rules.decisions(for: graph.facts)
         var importance = try matrixPath.map { try QuantizeImportance(path: $0, context: context) }
-        var mixtures = MixtureChoices(graph, hasImportance: importance != nil)
+        var mixtures = MixtureChoices(graph, rules: rules, decisions: decisions, hasImportance: importance != nil)
         var fallbacks: [String] = []
         var requantized = 0
         var decision = decisions.makeIterator()
@@ -71,7 +76,7 @@ struct Quantize: Pass {
                 }
                 return [try noted.encoded(as: .split(layout))]
             }
-            guard let choice = try mixtures.choice(rule.type, for: tensor) else { return [tensor] }
+            guard let choice = try mixtures.choice(ofRule: place, for: tensor) else { return [tensor] }
             if let wanted = choice.wanted {
                 let tooNarrow = "\(tensor.info.name): \(choice.type.name) instead of \(wanted.name)"
                 guard context.onFallback != .error else {
@@ -82,7 +87,8 @@ struct Quantize: Pass {
                 fallbacks.append(tooNarrow)
             }
             if case .block = tensor.info.encoding, Encoding(choice.type) != tensor.info.encoding { requantized += 1 }
-            let note = "quantize, rule \(place + 1): \(rule.type.name)" + (choice.wanted == nil ? "" : ", fallback")
+            let share = rule.options.boolean("reallocate") ? ", reallocated" : ""
+            let note = "quantize, rule \(place + 1): \(rule.type.name)\(share)" + (choice.wanted == nil ? "" : ", fallback")
             guard Encoding(choice.type) != tensor.info.encoding else { return [tensor.noting(note)] }
             if rule.options.text("rounding") == "gptq" {
                 guard graphBefore.model != nil else { throw graphBefore.calibrationProblem }
@@ -141,64 +147,6 @@ struct Quantize: Pass {
 /// The types whose rounding minds importance.
 private let weightedTypes = Set(GGMLType.allCases.filter { weightedBlockEncoder($0) != nil })
 
-extension TargetType {
-    fileprivate var mixture: String? { if case .mixture(let name) = self { name } else { nil } }
-
-    fileprivate var name: String {
-        switch self {
-        case .keep: "keep"
-        case .encoding(let encoding): encoding.name
-        case .mixture(let name): name
-        case .split(let bits): bits.name
-        }
-    }
-}
-
-/// The choices of the mixtures that rules name, computed once for the whole model when first asked for.
-private struct MixtureChoices {
-    private let graph: TensorGraph
-    private let hasImportance: Bool
-    private var choices: [Mixture: [String: MixtureChoice]] = [:]
-
-    init(_ graph: TensorGraph, hasImportance: Bool) {
-        self.graph = graph
-        self.hasImportance = hasImportance
-    }
-
-    /// The one mixture that was used, if there was just one.
-    var only: Mixture? { choices.count == 1 ? choices.keys.first : nil }
-
-    /// The type a rule gives a tensor; `nil` when it stays as it is.
-    mutating func choice(_ type: TargetType, for tensor: LazyTensor) throws -> MixtureChoice? {
-        let name = graph.ggufName(of: tensor.info)
-        switch type {
-        case .keep, .split: return nil
-        case .encoding(let encoding):
-            guard isQuantizable(name: name, shape: tensor.info.shape) || graph.isNameless(tensor.info) else { return nil }
-            guard let wanted = encoding.ggmlType else {
-                throw PipelineError.cannotApply(pass: "quantize", why: "\(encoding.name) is not a type of ggml; use cast")
-            }
-            let fits = fitting(wanted, columnCount: tensor.info.columnCount)
-            return MixtureChoice(type: fits, wanted: fits == wanted ? nil : wanted)
-        case .mixture(let name):
-            let mixture = Mixture(rawValue: name)!  // the registry accepts only names of mixtures
-            return try all(mixture)[graph.ggufName(of: tensor.info)]
-        }
-    }
-
-    private mutating func all(_ mixture: Mixture) throws -> [String: MixtureChoice] {
-        if let known = choices[mixture] { return known }
-        guard let model = graph.mixtureModel ?? (mixture.looksAtLayers(hasImportance: hasImportance) ? nil : MixtureModel.unknown) else {
-            if let problem = graph.modelProblem { throw problem }
-            throw PipelineError.cannotApply(
-                pass: "quantize", why: "the mixture \(mixture.rawValue) needs a model with a configuration; use rules with types")
-        }
-        let made = mixture.choices(for: graph.ggufShapes, in: model, hasImportance: hasImportance)
-        choices[mixture] = made
-        return made
-    }
-}
-
 extension TensorGraph {
     /// Why a model without a description cannot be calibrated.
     fileprivate var calibrationProblem: any Error {
@@ -219,40 +167,6 @@ extension TensorGraph {
         guard let model, let match = model.match(name: info.name) else { return (info.name, nil, 1) }
         let isStacked = match.rule.stacksExperts && match.expert != nil
         return (match.ggufName, isStacked ? match.expert : nil, isStacked ? model.hyperparameters.experts : 1)
-    }
-
-    /// Whether a tensor of a model without roles looks like a weight all the same: a matrix called `…weight`.
-    fileprivate func isNameless(_ info: TensorInfo) -> Bool {
-        model == nil && info.shape.count >= 2 && info.name.hasSuffix("weight")
-    }
-
-    /// GGUF names and shapes; experts that GGUF stacks appear once.
-    fileprivate var ggufShapes: [(name: String, shape: [Int])] {
-        var seen: Set<String> = []
-        return tensors.compactMap { tensor in
-            let match = model?.match(name: tensor.info.name)
-            let name = match?.ggufName ?? tensor.info.name
-            guard seen.insert(name).inserted else { return nil }
-            return (name, match.flatMap { model?.ggufShape(of: $0) } ?? tensor.info.shape)
-        }
-    }
-
-    /// What mixtures look at, from the description or, for architectures without one, from GGUF metadata.
-    fileprivate var mixtureModel: MixtureModel? {
-        if let model {
-            let numbers = model.hyperparameters
-            return MixtureModel(
-                layerCount: numbers.layers, headCount: numbers.heads, kvHeadCount: numbers.keyValueHeads,
-                expertCount: numbers.experts, architecture: model.architecture.ggufName)
-        }
-        guard case .gguf(let metadata) = metadata, let name = metadata["general.architecture"]?.string,
-            let layers = metadata["\(name).block_count"]?.integer
-        else { return nil }
-        let heads = metadata["\(name).attention.head_count"]?.integer ?? 0
-        return MixtureModel(
-            layerCount: layers, headCount: heads,
-            kvHeadCount: metadata["\(name).attention.head_count_kv"]?.integer ?? heads,
-            expertCount: metadata["\(name).expert_count"]?.integer ?? 0, architecture: name)
     }
 
     /// What selectors look at in each tensor, in order.
