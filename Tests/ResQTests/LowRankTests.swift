@@ -60,4 +60,31 @@ import Testing
         #expect(abs(outputError(rest, hessian: moments) - three.error) < 1e-9 * three.error)
         #expect(one.error < 0.9 * outputError(difference(weights, one.base.dequantized()), hessian: moments))
     }
+
+    /// Factors stored coarsely: the other one, and the base of the next round, make up for it.
+    @Test func storedFactorsAreFittedToEachOther() throws {
+        let n = 96
+        let weights = normalMatrix(rowCount: 64, columnCount: n, seed: 7)
+        let moments = correlatedMoments(order: n, rowCount: 200, seed: 8)
+        let factor = try HessianFactor(moments)
+        func coarse(_ matrix: Matrix<Double>) -> Matrix<Double> {
+            let step = (matrix.elements.map(abs).max() ?? 1) / 4
+            return Matrix(rowCount: matrix.rowCount, columnCount: matrix.columnCount, elements: matrix.elements.map { ($0 / step).rounded() * step })
+        }
+        func base(_ target: Matrix<Float>) throws(ResQError) -> (base: QuantizedMatrix, values: Matrix<Float>) {
+            let base = try round(
+                target, to: [GridPart(columns: 0..<n, grid: BlockGrid.q4_0)], factor: factor, dynamicGroups: true, threadCount: 1)
+            return (base, base.dequantized())
+        }
+        let stored = try refinedBaseAndResidual(
+            weights: weights, moments: moments, rank: 8, rounds: 1, stored: StoredFactors(left: coarse, right: { $0 }), base: base)
+        #expect(stored.left == coarse(stored.left))
+        // Without the fit, A is that of the exact B.
+        let exact = try refinedBaseAndResidual(weights: weights, moments: moments, rank: 8, rounds: 1, base: base)
+        var unfitted = difference(weights, exact.base.dequantized())
+        let product = Matrix.product(coarse(exact.left), exact.right)
+        for index in unfitted.elements.indices { unfitted.elements[index] -= product.elements[index] }
+        #expect(stored.error < outputError(unfitted, hessian: moments))
+        #expect(exact.error < stored.error)
+    }
 }

@@ -20,6 +20,8 @@ public struct TensorGraph: Sendable {
     public var importance: ImportanceRecord?
     /// What a runtime must do beside the architecture's arithmetic, when passes left it something.
     public internal(set) var online: OnlineTransforms?
+    /// What is added to weights beside them; a GGUF file gets an adapter that holds it.
+    public internal(set) var additions: [LowRankAddition] = []
     /// The gains that were folded into weights, by the name of their norm.
     private(set) var foldedGains: [String: OnceFloats] = [:]
     /// The model's name: that of its file or folder.

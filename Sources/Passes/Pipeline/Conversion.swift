@@ -155,7 +155,7 @@ public struct Conversion: Sendable {
     /// Compares every tensor that was only rounded on its way with what it was, and takes the output away when one of
     /// them lost more than the recipe allows.
     private func checkErrors(_ export: Export, folder: String, limit: Double, threadCount: Int) throws {
-        let written = try openTensorSource(at: mainFile(of: export, folder: folder))
+        let written = try openTensorSource(at: entryPaths(of: export, folder: folder)[0])
         let places = Dictionary(
             written.manifest.tensors.enumerated().map { ($1.name, $0) }, uniquingKeysWith: { first, _ in first })
         try inParallel(count: export.tensors.count, threadCount: threadCount) { index throws(any Error) in
@@ -173,17 +173,17 @@ public struct Conversion: Sendable {
         }
     }
 
-    /// What a reader is given to open the output.
-    private func mainFile(of export: Export, folder: String) -> String {
-        guard output.format != .huggingFace, let last = export.layout.files.last, !last.name.isEmpty else { return folder }
-        return folder + "/" + last.name
+    /// What a reader is given to open the output: the model, and an adapter beside it.
+    private func entryPaths(of export: Export, folder: String) -> [String] {
+        export.entryFiles.map { $0.map { folder + "/" + $0 } ?? folder }
     }
 
     /// Opens what was written as any reader would and compares it with what was promised.
     private func checkWritten(_ export: Export, folder: String) throws {
-        let path = mainFile(of: export, folder: folder)
+        let paths = entryPaths(of: export, folder: folder)
+        let path = paths[0]
         let written = Dictionary(
-            try openTensorSource(at: path).manifest.tensors.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
+            try paths.flatMap { try openTensorSource(at: $0).manifest.tensors.map { ($0.name, $0) } }, uniquingKeysWith: { first, _ in first })
         for tensor in export.tensors where written[tensor.info.name] != tensor.info {
             throw PipelineError.readBackMismatch(
                 path: path, tensor: tensor.info.name, what: "the header does not hold what was planned")

@@ -11,7 +11,8 @@ struct Export: Sendable {
 
     /// What a header says beside the tensors, without the provenance.
     private enum Container {
-        case gguf(GGUFMetadata)
+        /// With the adapter's metadata, when the last `adapterCount` tensors are those of an adapter file.
+        case gguf(GGUFMetadata, adapter: GGUFMetadata?, adapterCount: Int)
         case safetensors([String: String])
         case huggingFace(HuggingFaceFiles)
     }
@@ -38,11 +39,15 @@ struct Export: Sendable {
             }
         case .gguf, .ggufZst: break
         }
+        if !graph.additions.isEmpty, output.format != .gguf {
+            throw PipelineError.needsRuntime(format: output.format.rawValue, what: "a low-rank residual, which is an adapter beside a .gguf")
+        }
         switch output.format {
         case .gguf, .ggufZst:
             let export = try GGUFExport(graph)
-            tensors = export.tensors
-            container = .gguf(export.metadata)
+            let adapter = try graph.model.flatMap { graph.additions.isEmpty ? nil : try GGUFAdapter(graph.additions, of: $0) }
+            tensors = export.tensors + (adapter?.tensors ?? [])
+            container = .gguf(export.metadata, adapter: adapter?.metadata, adapterCount: adapter?.tensors.count ?? 0)
             problem = export.problem.map(graph.located)
         case .safetensors:
             tensors = graph.tensors
@@ -73,12 +78,22 @@ struct Export: Sendable {
     ) throws -> ArtifactLayout {
         let infos = tensors.map(\.info)
         switch container {
-        case .gguf(var metadata):
-            for (key, value) in provenance?.entries ?? [] { metadata[key] = .string(value) }
+        case .gguf(var metadata, var adapter, let adapterCount):
+            for (key, value) in provenance?.entries ?? [] {
+                metadata[key] = .string(value)
+                adapter?[key] = .string(value)
+            }
             let limit = output.format == .gguf ? output.shardByteCount : nil
-            return try GGUF.layout(
-                tensors: infos, metadata: metadata, splitting: limit.map { .maxBytes($0) } ?? .none,
-                name: limit == nil ? "" : output.fileStem)
+            let modelCount = infos.count - adapterCount
+            var layout = try GGUF.layout(
+                tensors: Array(infos[..<modelCount]), metadata: metadata, splitting: limit.map { .maxBytes($0) } ?? .none,
+                name: limit != nil ? output.fileStem : adapter == nil ? "" : output.fileStem + ".gguf")
+            guard let adapter else { return layout }
+            var beside = try GGUF.layout(
+                tensors: Array(infos[modelCount...]), metadata: adapter, name: output.fileStem + Self.adapterEnding)
+            for place in beside.files[0].tensors.indices { beside.files[0].tensors[place].index += modelCount }
+            layout.files += beside.files
+            return layout
         case .safetensors(var metadata):
             for (key, value) in provenance?.entries ?? [] { metadata[key] = value }
             return try Safetensors.layout(
@@ -96,6 +111,20 @@ struct Export: Sendable {
             return layout
         }
     }
+
+    /// What the name of a model's file is continued with for the adapter beside it.
+    static let adapterEnding = "-lora.gguf"
+
+    /// The files a reader is given to see every tensor; `nil` for the output's path itself.
+    var entryFiles: [String?] {
+        guard case .gguf(_, let adapter, _) = container else {
+            return [layout.files.last.flatMap { $0.name.isEmpty || isHuggingFace ? nil : $0.name }]
+        }
+        let names = layout.files.map { $0.name.isEmpty ? nil : $0.name }
+        return adapter == nil ? [names.last ?? nil] : [names.dropLast().last ?? nil, names.last ?? nil]
+    }
+
+    private var isHuggingFace: Bool { if case .huggingFace = container { true } else { false } }
 
     /// The digest of all that decides the bytes of the output, for telling whether an interrupted run is this one.
     func digest(inputs: [SourceFile], output: Output) -> Digest {

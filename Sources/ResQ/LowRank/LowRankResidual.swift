@@ -85,6 +85,21 @@ extension Matrix<Double> {
     }
 }
 
+/// How a file will hold the factors of a residual.
+public struct StoredFactors {
+    /// What B becomes.
+    let left: (Matrix<Double>) throws(ResQError) -> Matrix<Double>
+    /// What A becomes.
+    let right: (Matrix<Double>) throws(ResQError) -> Matrix<Double>
+
+    public init(
+        left: @escaping (Matrix<Double>) throws(ResQError) -> Matrix<Double>,
+        right: @escaping (Matrix<Double>) throws(ResQError) -> Matrix<Double>
+    ) {
+        (self.left, self.right) = (left, right)
+    }
+}
+
 /// A rounded base and a low-rank residual, refined in alternation.
 ///
 ///     Ŵ ← round(W - B A),   B A ← best rank r for W - Ŵ        `rounds` times
@@ -93,16 +108,19 @@ extension Matrix<Double> {
 /// rounding did. The pair with the least tr((W - Ŵ - B A) S (W - Ŵ - B A)ᵀ) of all rounds is returned. Source: LoftQ
 /// (arXiv 2310.08659) without its plain norm; QERA's closed form for the residual.
 ///
+/// With stored factors, B is stored first and A fitted to it as stored, for which no S is needed:
+///
+///     A ← (BᵀB)⁻¹ Bᵀ (W - Ŵ)
+///
 /// - Parameters:
 ///   - weights: W, `[m, n]`.
 ///   - moments: S, of the inputs.
 ///   - rounds: at least 1; one is rounding followed by its residual.
-///   - storedFactors: what a file will hold of B and A, so that each sees the other's rounding; nil: they are exact.
+///   - stored: what a file will hold of B and A, so that base and factors see each other's rounding; nil: they are exact.
 ///   - base: rounds a weight, and returns its rounding with the values.
 /// - Returns: the base of the best round, its residual as stored, and the error that remains.
 public func refinedBaseAndResidual<Base>(
-    weights: Matrix<Float>, moments: Matrix<Double>, rank: Int, rounds: Int,
-    storedFactors: ((LowRankResidual) -> (left: Matrix<Double>, right: Matrix<Double>))? = nil,
+    weights: Matrix<Float>, moments: Matrix<Double>, rank: Int, rounds: Int, stored: StoredFactors? = nil,
     base: (Matrix<Float>) throws(ResQError) -> (base: Base, values: Matrix<Float>)
 ) throws(ResQError) -> (base: Base, left: Matrix<Double>, right: Matrix<Double>, error: Double) {
     precondition(rounds >= 1, "there is a round")
@@ -113,7 +131,11 @@ public func refinedBaseAndResidual<Base>(
         var error = weights.converted(to: Double.self)
         for index in error.elements.indices { error.elements[index] -= Double(values.elements[index]) }
         let residual = try lowRankResidual(of: error, moments: moments, rank: rank)
-        let (left, right) = storedFactors?(residual) ?? (residual.left, residual.right)
+        var (left, right) = (residual.left, residual.right)
+        if let stored {
+            left = try stored.left(left)
+            right = try stored.right(fitted(to: left, error))
+        }
         let product = Matrix.product(left, right)
         for index in error.elements.indices { error.elements[index] -= product.elements[index] }
         let remaining = outputError(error, hessian: moments)
@@ -122,4 +144,12 @@ public func refinedBaseAndResidual<Base>(
     }
     guard let best else { preconditionFailure("there is a round") }
     return best
+}
+
+/// (BᵀB)⁻¹ Bᵀ E.
+private func fitted(to left: Matrix<Double>, _ error: Matrix<Double>) throws(ResQError) -> Matrix<Double> {
+    let gram = Matrix.product(left, left, transposeA: true)
+    let factor: Matrix<Double>
+    do { factor = try gram.choleskyFactor(damping: Damping(fraction: 1e-12, escalations: 12)).factor } catch { throw .linearAlgebra(error) }
+    return factor.solvingLower(factor.solvingLower(.product(left, error, transposeA: true)), transposed: true)
 }
