@@ -45,8 +45,8 @@ import Testing
         let weights = normalMatrix(rowCount: 64, columnCount: n, seed: 5)
         let moments = correlatedMoments(order: n, rowCount: 200, seed: 6)
         let factor = try HessianFactor(moments)
-        func refined(_ rounds: Int) throws -> (base: QuantizedMatrix, left: Matrix<Double>, right: Matrix<Double>, error: Double) {
-            try refinedBaseAndResidual(weights: weights, moments: moments, rank: 8, rounds: rounds) { target throws(ResQError) in
+        func refined(_ rounds: Int) throws -> RefinedWeight<QuantizedMatrix, Void> {
+            try refinedBaseAndResidual(weights: weights, moments: moments, rank: 8, rounds: rounds, storage: .exact) { target throws(ResQError) in
                 let base = try round(
                     target, to: [GridPart(columns: 0..<n, grid: BlockGrid.q4_0)], factor: factor, dynamicGroups: true, threadCount: 1)
                 return (base, base.dequantized())
@@ -77,10 +77,11 @@ import Testing
             return (base, base.dequantized())
         }
         let stored = try refinedBaseAndResidual(
-            weights: weights, moments: moments, rank: 8, rounds: 1, stored: StoredFactors(left: coarse, right: { $0 }), base: base)
+            weights: weights, moments: moments, rank: 8, rounds: 1,
+            storage: FactorStorage<Void>(left: { ((), coarse($0)) }, right: { ((), $0) }), base: base)
         #expect(stored.left == coarse(stored.left))
         // Without the fit, A is that of the exact B.
-        let exact = try refinedBaseAndResidual(weights: weights, moments: moments, rank: 8, rounds: 1, base: base)
+        let exact = try refinedBaseAndResidual(weights: weights, moments: moments, rank: 8, rounds: 1, storage: .exact, base: base)
         var unfitted = difference(weights, exact.base.dequantized())
         let product = Matrix.product(coarse(exact.left), exact.right)
         for index in unfitted.elements.indices { unfitted.elements[index] -= product.elements[index] }

@@ -29,6 +29,15 @@ struct Quantize: Pass {
             OptionDeclaration(
                 "act-order", .boolean, default: .boolean(false),
                 summary: "For gptq: round the columns with the largest second moments first."),
+            OptionDeclaration(
+                "residual-rank", .integer(0...1024), default: .integer(0),
+                summary: "For gptq: the rank of a low-rank residual beside each weight, written as a LoRA adapter; 0 for none."),
+            OptionDeclaration(
+                "residual-type", .choice(ResidualRounding.types), default: .text("q4_0"),
+                summary: "The type of the residual's factors; all but f16 need a rank that is a multiple of 32."),
+            OptionDeclaration(
+                "residual-rounds", .integer(1...20), default: .integer(2),
+                summary: "How often base and residual are made anew, each for what the other leaves."),
         ])
 
     /// A rule's choice of how its tensors are rounded.
@@ -44,12 +53,20 @@ struct Quantize: Pass {
     private let matrixPath: String?
     private let damping: Double
     private let actOrder: Bool
+    private let residual: ResidualRounding?
 
     init(options: PassOptions) throws(RecipeError) {
         rules = options.rules("rules")
         matrixPath = options.has("imatrix") ? options.text("imatrix") : nil
         damping = options.number("damping")
         actOrder = options.boolean("act-order")
+        let (rank, type) = (options.integer("residual-rank"), options.text("residual-type"))
+        guard rank == 0 || ResidualRounding.isValid(rank: rank, type: type) else {
+            throw RecipeError("'residual-rank' is \(rank), and factors in \(type) need a multiple of 32", at: options.location)
+        }
+        residual = rank == 0 ? nil : ResidualRounding(
+            rank: rank, encoding: type == "f16" ? .plain(.f16) : Encoding(GGMLType(name: type.uppercased())!),  // one of `types`
+            rounds: options.integer("residual-rounds"))
     }
 
     func rewrite(_ graph: inout TensorGraph, in context: PassContext) throws {
@@ -115,7 +132,11 @@ struct Quantize: Pass {
             importance.report(to: context)
             graph.importance = importance.record
         }
-        if !calibrated.isEmpty || !splits.isEmpty { try round(calibrated, splits, of: &graph, in: context) }
+        if !calibrated.isEmpty || !splits.isEmpty {
+            try round(calibrated, splits, of: &graph, in: context)
+        } else if residual != nil {
+            throw PipelineError.cannotApply(pass: "quantize", why: "a residual is for weights that 'rounding: gptq' rounds, and there are none")
+        }
         if !notCalibrated.isEmpty {
             context.report(.warning, "gptq does not round to \(notCalibrated.sorted().joined(separator: ", ")): to nearest instead")
         }
@@ -132,14 +153,26 @@ struct Quantize: Pass {
     /// Leaves weights to an analysis that rounds them as the layers see them.
     /// - Parameter graph: with everything rounded that is rounded to nearest.
     private func round(_ types: [String: GGMLType], _ splits: [String: SplitLayout], of graph: inout TensorGraph, in context: PassContext) throws {
-        let rounding = BlockTypeRounding(types: types, splits: splits, damping: damping, actOrder: actOrder)
+        var rounding = BlockTypeRounding(types: types, splits: splits, damping: damping, actOrder: actOrder)
+        if let residual {
+            // GGUF stacks experts, and adapters of stacks are not what every runtime knows.
+            let additional = graph.tensors.map(\.info).filter { info in
+                types[info.name] != nil && graph.model?.match(name: info.name)?.rule.stacksExperts == false
+                    && residual.fits(rowCount: info.rowCount, columnCount: info.columnCount)
+            }
+            rounding.residual = residual
+            rounding.withResidual = Set(additional.map(\.name))
+        }
         let analysis = try rounding.analysis(of: graph, in: context)
         context.perform(analysis)
         try graph.mapTensors { tensor in
             let name = tensor.info.name
             guard let encoding = types[name].map({ Encoding($0) }) ?? splits[name].map(Encoding.split) else { return [tensor] }
             let info = try TensorInfo(name: name, encoding: encoding, shape: tensor.info.shape)
-            return [LazyTensor(info: info, operation: RoundedRows(input: tensor, rounding: analysis), history: tensor.history)]
+            return [LazyTensor(info: info, operation: RoundedRows(name: name, input: tensor, rounding: analysis), history: tensor.history)]
+        }
+        for tensor in graph.tensors where rounding.withResidual.contains(tensor.info.name) {
+            graph.additions.append(try rounding.residual!.addition(to: tensor.info, analysis))
         }
     }
 }

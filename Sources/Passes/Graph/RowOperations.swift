@@ -114,7 +114,7 @@ extension LazyTensor {
         switch operation {
         case is SourceSlice: self
         case let encoded as Reencode: encoded.input.unrounded
-        case let rounded as RoundedRows: rounded.input.unrounded
+        case let rounded as RoundedRows: rounded.input?.unrounded
         case let permuted as RowPermutation: permuted.input.unrounded?.reordered(permuted.order)
         default: nil
         }

@@ -9,7 +9,8 @@ extension BlockTypeRounding {
         let calibration = try context.calibrationSource(for: "quantize")
         let network = try graph.network(weightBudget: 0, threadCount: 1)
         let widest = (types.keys.map { $0 } + splits.keys).compactMap { graph[$0]?.info.columnCount }.max() ?? 0
-        let summary = "round with gptq, damping \(damping)\(actOrder ? ", act-order" : ""), calibrated on \(calibration.summary)"
+        let beside = residual.map { ", residual \($0.summary)" } ?? ""
+        let summary = "round with gptq, damping \(damping)\(actOrder ? ", act-order" : "")\(beside), calibrated on \(calibration.summary)"
         return Analysis(summary, peakMemoryByteCount: peakMemory(of: graph, network, widest: widest)) { run in
             let windows = try calibration.windows(in: run)
             if windows.tokenCount < widest {

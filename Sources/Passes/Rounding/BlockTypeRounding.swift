@@ -11,6 +11,10 @@ struct BlockTypeRounding: Sendable {
     let splits: [String: SplitLayout]
     let damping: Double
     let actOrder: Bool
+    /// What is kept beside the weights that have a role of their own in it, if anything is.
+    var residual: ResidualRounding?
+    /// The weights that get one.
+    var withResidual: Set<String> = []
 
     /// Whether GPTQ can round to a type.
     static func isTarget(_ type: GGMLType) -> Bool { BlockGrid(type) != nil && BlockNumbers.canAssemble(type) }
@@ -35,12 +39,22 @@ struct BlockTypeRounding: Sendable {
             remarks = [Self.unreached]
         }
         let matrix = Matrix<Float>(rowCount: weight.rowCount, columnCount: weight.columnCount, elements: weight.array)
-        // Blocks of a file hold neighbouring columns, so that act-order needs scales that are fixed at the start.
-        let quantized = try ResQ.round(
-            matrix, to: [GridPart(columns: 0..<weight.columnCount, grid: grid)], factor: factor, dynamicGroups: !actOrder,
-            threadCount: threadCount)
-        let bytes = quantized.blocks(of: type, threadCount: threadCount)
-        return SequentialRounding.Rounded(bytes: bytes, weight: try Weight(decoding: bytes, as: .block(type), like: weight), remarks: remarks)
+        let base = { (target: Matrix<Float>) throws(ResQError) -> QuantizedMatrix in
+            // Blocks of a file hold neighbouring columns, so that act-order needs scales that are fixed at the start.
+            try ResQ.round(
+                target, to: [GridPart(columns: 0..<weight.columnCount, grid: grid)], factor: factor, dynamicGroups: !actOrder,
+                threadCount: threadCount)
+        }
+        if let residual, withResidual.contains(name), let moments, moments.rowCount > 0 {
+            let (base, factors, values) = try residual.round(
+                matrix, moments: moments.mean, factor: factor, threadCount: threadCount, base: base)
+            let effective = Weight(name: weight.name, rowCount: weight.rowCount, columnCount: weight.columnCount, floats: values.elements.span)
+            return SequentialRounding.Rounded(
+                bytes: base.blocks(of: type, threadCount: threadCount), weight: effective, residual: factors, remarks: remarks)
+        }
+        let bytes = try base(matrix).blocks(of: type, threadCount: threadCount)
+        return SequentialRounding.Rounded(
+            bytes: bytes, weight: try Weight(decoding: bytes, as: .block(type), like: weight), residual: nil, remarks: remarks)
     }
 }
 

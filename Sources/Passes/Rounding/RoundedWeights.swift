@@ -33,16 +33,19 @@ struct RoundedWeights: Sendable {
     }
 }
 
-/// A weight as a sequential rounding left it.
+/// A weight as a sequential rounding left it, or a factor of the residual beside it.
 struct RoundedRows: TensorOperation {
-    let input: LazyTensor
+    /// What the tensor is called in the files of the rounding.
+    let name: String
+    /// The weight before; `nil` for a factor.
+    let input: LazyTensor?
     let rounding: Analysis<RoundedWeights>
 
+    var inputs: [LazyTensor] { input.map { [$0] } ?? [] }
     var summary: String { rounding.summary }
-    var inputs: [LazyTensor] { [input] }
 
     func rows(_ range: Range<Int>, of info: TensorInfo) throws -> TensorBytes {
         guard let rowByteCount = info.rowByteCount else { throw FormatError(.unsupported(what: "rounding to \(info.encoding.name)")) }
-        return try rounding.result().bytes(of: input.info.name, in: range.lowerBound * rowByteCount..<range.upperBound * rowByteCount)
+        return try rounding.result().bytes(of: name, in: range.lowerBound * rowByteCount..<range.upperBound * rowByteCount)
     }
 }

@@ -18,8 +18,10 @@ struct SequentialRounding {
     struct Rounded {
         /// The rows in the encoding promised for the tensor.
         let bytes: TensorBytes
-        /// The numbers these bytes stand for.
+        /// The numbers these bytes stand for, with the residual.
         let weight: Weight
+        /// What is kept beside the weight.
+        let residual: ResidualRounding.Factors?
         /// What the user should know of it, one sentence each.
         let remarks: [String]
     }
@@ -44,6 +46,10 @@ struct SequentialRounding {
 
         mutating func append(_ name: String, _ rounded: Rounded) {
             tensors.append(.stored(name, rounded.bytes))
+            if let residual = rounded.residual {
+                tensors.append(.stored(ResidualRounding.right(of: name), residual.right))
+                tensors.append(.stored(ResidualRounding.left(of: name), residual.left))
+            }
             remarks += rounded.remarks.map { "\(name)\t\($0)" }
         }
     }

@@ -85,19 +85,35 @@ extension Matrix<Double> {
     }
 }
 
-/// How a file will hold the factors of a residual.
-public struct StoredFactors {
-    /// What B becomes.
-    let left: (Matrix<Double>) throws(ResQError) -> Matrix<Double>
-    /// What A becomes.
-    let right: (Matrix<Double>) throws(ResQError) -> Matrix<Double>
+/// How a file will hold the factors of a residual: what is stored, and the numbers that this stands for.
+public struct FactorStorage<Stored> {
+    typealias Store = (Matrix<Double>) throws(ResQError) -> (stored: Stored, values: Matrix<Double>)
+    let left: Store
+    let right: Store
 
     public init(
-        left: @escaping (Matrix<Double>) throws(ResQError) -> Matrix<Double>,
-        right: @escaping (Matrix<Double>) throws(ResQError) -> Matrix<Double>
+        left: @escaping (Matrix<Double>) throws(ResQError) -> (stored: Stored, values: Matrix<Double>),
+        right: @escaping (Matrix<Double>) throws(ResQError) -> (stored: Stored, values: Matrix<Double>)
     ) {
         (self.left, self.right) = (left, right)
     }
+}
+
+extension FactorStorage<Void> {
+    /// Factors that are kept as they are.
+    public static var exact: FactorStorage { FactorStorage(left: { ((), $0) }, right: { ((), $0) }) }
+}
+
+/// A rounded base and its residual.
+public struct RefinedWeight<Base, Stored> {
+    public let base: Base
+    /// B and A in the numbers of their stored form.
+    public let left: Matrix<Double>
+    public let right: Matrix<Double>
+    public let storedLeft: Stored
+    public let storedRight: Stored
+    /// tr((W - Ŵ - B A) S (W - Ŵ - B A)ᵀ).
+    public let error: Double
 }
 
 /// A rounded base and a low-rank residual, refined in alternation.
@@ -108,7 +124,7 @@ public struct StoredFactors {
 /// rounding did. The pair with the least tr((W - Ŵ - B A) S (W - Ŵ - B A)ᵀ) of all rounds is returned. Source: LoftQ
 /// (arXiv 2310.08659) without its plain norm; QERA's closed form for the residual.
 ///
-/// With stored factors, B is stored first and A fitted to it as stored, for which no S is needed:
+/// B is stored first, and A fitted to it as it is stored, for which no S is needed:
 ///
 ///     A ← (BᵀB)⁻¹ Bᵀ (W - Ŵ)
 ///
@@ -116,30 +132,30 @@ public struct StoredFactors {
 ///   - weights: W, `[m, n]`.
 ///   - moments: S, of the inputs.
 ///   - rounds: at least 1; one is rounding followed by its residual.
-///   - stored: what a file will hold of B and A, so that base and factors see each other's rounding; nil: they are exact.
+///   - storage: what a file will hold of B and A, so that base and factors see each other's rounding.
 ///   - base: rounds a weight, and returns its rounding with the values.
 /// - Returns: the base of the best round, its residual as stored, and the error that remains.
-public func refinedBaseAndResidual<Base>(
-    weights: Matrix<Float>, moments: Matrix<Double>, rank: Int, rounds: Int, stored: StoredFactors? = nil,
+public func refinedBaseAndResidual<Base, Stored>(
+    weights: Matrix<Float>, moments: Matrix<Double>, rank: Int, rounds: Int, storage: FactorStorage<Stored>,
     base: (Matrix<Float>) throws(ResQError) -> (base: Base, values: Matrix<Float>)
-) throws(ResQError) -> (base: Base, left: Matrix<Double>, right: Matrix<Double>, error: Double) {
+) throws(ResQError) -> RefinedWeight<Base, Stored> {
     precondition(rounds >= 1, "there is a round")
     var target = weights
-    var best: (base: Base, left: Matrix<Double>, right: Matrix<Double>, error: Double)?
+    var best: RefinedWeight<Base, Stored>?
     for _ in 0..<rounds {
         let (rounded, values) = try base(target)
         var error = weights.converted(to: Double.self)
         for index in error.elements.indices { error.elements[index] -= Double(values.elements[index]) }
         let residual = try lowRankResidual(of: error, moments: moments, rank: rank)
-        var (left, right) = (residual.left, residual.right)
-        if let stored {
-            left = try stored.left(left)
-            right = try stored.right(fitted(to: left, error))
-        }
+        let (storedLeft, left) = try storage.left(residual.left)
+        let (storedRight, right) = try storage.right(fitted(to: left, error))
         let product = Matrix.product(left, right)
         for index in error.elements.indices { error.elements[index] -= product.elements[index] }
         let remaining = outputError(error, hessian: moments)
-        if best.map({ remaining < $0.error }) ?? true { best = (rounded, left, right, remaining) }
+        if best.map({ remaining < $0.error }) ?? true {
+            best = RefinedWeight(
+                base: rounded, left: left, right: right, storedLeft: storedLeft, storedRight: storedRight, error: remaining)
+        }
         for index in target.elements.indices { target.elements[index] = Float(Double(weights.elements[index]) - product.elements[index]) }
     }
     guard let best else { preconditionFailure("there is a round") }
