@@ -87,6 +87,7 @@ let package = Package(
                 .embedInCode("q6_k.yaml"),
                 .embedInCode("q8_0.yaml"),
                 .embedInCode("quarot-w4a4kv4.yaml"),
+                .embedInCode("residual-gguf.yaml"),
                 .embedInCode("resq-642.yaml"),
                 .embedInCode("resq-gguf.yaml"),
                 .embedInCode("resq-w4.yaml"),

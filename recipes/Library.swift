@@ -32,6 +32,7 @@ package let library: [String: [UInt8]] = [
     "q6_k": PackageResources.q6_k_yaml,
     "q8_0": PackageResources.q8_0_yaml,
     "quarot-w4a4kv4": PackageResources.quarot_w4a4kv4_yaml,
+    "residual-gguf": PackageResources.residual_gguf_yaml,
     "resq-642": PackageResources.resq_642_yaml,
     "resq-gguf": PackageResources.resq_gguf_yaml,
     "resq-w4": PackageResources.resq_w4_yaml,

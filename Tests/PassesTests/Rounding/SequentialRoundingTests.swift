@@ -6,7 +6,7 @@ import Testing
 
 /// `quantize` with `rounding: gptq`: what is rounded against what, and that nothing but the input decides the bytes.
 @Suite struct SequentialRoundingTests {
-    private static func tokenFile(_ scratch: Scratch, count: Int = 600, vocabulary: Int = ModelFolder.vocabulary) throws -> String {
+    static func tokenFile(_ scratch: Scratch, count: Int = 600, vocabulary: Int = ModelFolder.vocabulary) throws -> String {
         var generator = SplitMix64(seed: 4)
         // Few tokens often, so that the second moments are far from round.
         let ids = (0..<count).map { _ in Int.random(in: 0..<vocabulary, using: &generator) * Int.random(in: 0..<vocabulary, using: &generator) / vocabulary }

@@ -1,0 +1,93 @@
+import Formats
+import Models
+import Passes
+import Testing
+import TestSupport
+
+/// `quantize` with a residual: the adapter beside the model.
+@Suite struct ResidualTests {
+    private func convert(_ folder: TemporaryFolder, to name: String, format: ContainerFormat = .gguf, options: String) throws {
+        let scratch = try Scratch()
+        // The file is read until the run ends.
+        defer { withExtendedLifetime(scratch) {} }
+        let text = try SequentialRoundingTests.tokenFile(scratch, vocabulary: SmallModel.vocabulary)
+        let recipe = try Recipe.parse(
+            """
+            {recipe: 1, name: t, calibration: {text: "\(text)", sequences: 12, context: 24},
+             passes: [{use: quantize, with: {rules: [{match: {role: linear}, type: q4_0, rounding: gptq}], \(options)}}]}
+            """, file: "t")
+        _ = try Conversion(
+            input: folder.path + "/model", passes: try recipe.passes.map { try PassRegistry.builtIn.pass(for: $0) },
+            output: Output(path: folder.path + "/" + name, format: format), onFallback: .error, provenance: ("text", "t"),
+            architectures: .builtIn, calibration: recipe.calibration
+        ).run(threadCount: 2)
+    }
+
+    /// Every tensor of a file, as floats.
+    private func numbers(_ path: String) throws -> [String: (values: [Float], shape: [Int])] {
+        var result: [String: (values: [Float], shape: [Int])] = [:]
+        for tensor in try graphOfFile(path) {
+            var values = [Float](repeating: 0, count: tensor.info.elementCount)
+            var target = values.mutableSpan
+            let stored = try tensor.rows(0..<tensor.info.rowCount)
+            try Codec.decode(tensor.info.encoding, stored.bytes, into: &target)
+            result[tensor.info.name] = (values, tensor.info.shape)
+        }
+        return result
+    }
+
+    private func graphOfFile(_ path: String) throws -> [LazyTensor] {
+        let source = try openTensorSource(at: path)
+        return source.manifest.tensors.enumerated().map { LazyTensor(info: $1, operation: SourceSlice(source: source, index: $0)) }
+    }
+
+    /// With q and k in the order of GGUF's rows, as everything in the two files must be.
+    @Test(arguments: [("f16", 8), ("q8_0", 32)]) func baseAndAdapterTogetherComeCloser(type: String, rank: Int) throws {
+        let folder = try TemporaryFolder()
+        try SmallModel().write(to: folder)
+        _ = try Conversion(
+            input: folder.path + "/model", passes: [], output: Output(path: folder.path + "/plain.gguf", format: .gguf), onFallback: .error,
+            provenance: nil, architectures: .builtIn
+        ).run(threadCount: 1)
+        try convert(folder, to: "base.gguf", options: "residual-rank: \(rank), residual-type: \(type)")
+        let plain = try numbers(folder.path + "/plain.gguf")
+        let base = try numbers(folder.path + "/base.gguf")
+        let factors = try numbers(folder.path + "/base-lora.gguf")
+        let adapter = try openTensorSource(at: folder.path + "/base-lora.gguf")
+        guard case .gguf(let metadata) = adapter.manifest.metadata else {
+            Issue.record("no GGUF")
+            return
+        }
+        #expect(metadata["general.type"]?.string == "adapter" && metadata["adapter.type"]?.string == "lora")
+        #expect(metadata["general.architecture"]?.string == "llama" && metadata["resq.recipe"]?.string != nil)
+        let names = adapter.manifest.tensors.map(\.name).filter { $0.hasSuffix(".lora_a") }.map { String($0.dropLast(7)) }
+        #expect(!names.isEmpty && adapter.manifest.tensors.count == 2 * names.count)
+        for name in names {
+            guard let (weight, shape) = plain[name], let rounded = base[name]?.values, let (right, rightShape) = factors[name + ".lora_a"],
+                let (left, leftShape) = factors[name + ".lora_b"]
+            else {
+                Issue.record("\(name) is missing")
+                continue
+            }
+            #expect(rightShape == [rank, shape[1]] && leftShape == [shape[0], rank])
+            var (alone, together) = (0.0, 0.0)
+            for row in 0..<shape[0] {
+                for column in 0..<shape[1] {
+                    let error = weight[row * shape[1] + column] - rounded[row * shape[1] + column]
+                    let residual = (0..<rank).reduce(Float(0)) { $0 + left[row * rank + $1] * right[$1 * shape[1] + column] } / Float(rank)
+                    alone += Double(error * error)
+                    together += Double((error - residual) * (error - residual))
+                }
+            }
+            #expect(together < 0.8 * alone, "\(name)")
+        }
+    }
+
+    @Test func aResidualNeedsASecondFileAndWeightsToBelongTo() throws {
+        let folder = try TemporaryFolder()
+        try SmallModel().write(to: folder)
+        #expect(throws: PipelineError.self) { try convert(folder, to: "out.gguf.zst", format: .ggufZst, options: "residual-rank: 8, residual-type: f16") }
+        let error = #expect(throws: RecipeError.self) { try convert(folder, to: "out.gguf", options: "residual-rank: 8") }
+        #expect(error?.description.contains("multiple of 32") == true)
+    }
+}
