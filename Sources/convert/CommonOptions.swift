@@ -59,6 +59,12 @@ struct RoundingOptions: ParsableArguments {
     }
 }
 
+/// Adapters on top of the model that runs.
+struct AdapterOptions: ParsableArguments {
+    @Option(help: ArgumentHelp("Add this LoRA adapter: a .gguf of llama.cpp, or a folder of PEFT. May be repeated.", valueName: "path"))
+    var lora: [String] = []
+}
+
 /// Options that say how the output is written.
 struct OutputOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Largest size of one file, e.g. 4GB; larger models are split.", valueName: "size"))

@@ -57,6 +57,7 @@ struct EvalCommand: ParsableCommand {
     var json = false
 
     @OptionGroup var rounding: RoundingOptions
+    @OptionGroup var adapters: AdapterOptions
     @OptionGroup var work: WorkOptions
     @OptionGroup var model: ModelOptions
 
@@ -74,7 +75,7 @@ struct EvalCommand: ParsableCommand {
 
     private func evaluate() throws {
         let gauge = MemoryGauge()
-        let subject = try OpenedModel(path, library: try model.library()).rounding(rounding)
+        let subject = try OpenedModel(path, library: try model.library()).rounding(rounding).adding(adapters.lora)
         let other = try reference.map { try OpenedReference($0, library: try model.library()) }
         if saveLogits != nil, case .saved? = other { throw ValidationError("--save-logits: these logits are saved already") }
         let (progress, finish) = ProgressBar.progress(isQuiet: work.quiet) { gauge.sample() }
@@ -93,7 +94,7 @@ struct EvalCommand: ParsableCommand {
         }
         var keeping: EvaluationWork?
         if let workFolder {
-            let files = subject.source.files + (other?.files ?? [])
+            let files = subject.files + (other?.files ?? [])
             keeping = try EvaluationWork(
                 directory: workFolder, inputs: try HashedInputs(files, threadCount: work.threadCount, progress: progress),
                 settings: rounding.summary)
@@ -102,7 +103,7 @@ struct EvalCommand: ParsableCommand {
         if let evaluation {
             var logits: (path: String, modelName: String, inputs: HashedInputs)?
             if let saveLogits {
-                let files = other?.files ?? subject.source.files
+                let files = other?.files ?? subject.files
                 logits = (saveLogits, other?.name ?? path, try HashedInputs(files, threadCount: work.threadCount, progress: progress))
             }
             let result = try EvaluationRun(
@@ -154,6 +155,10 @@ struct OpenedModel {
     let path: String
     let source: any TensorSource
     private(set) var graph: TensorGraph
+    private var adapterFiles: [SourceFile] = []
+
+    /// All files that decide what the model computes.
+    var files: [SourceFile] { source.files + adapterFiles }
 
     init(_ path: String, library: ArchitectureLibrary) throws {
         try self.init(path, source: try openTensorSource(at: path), library: library)
@@ -169,6 +174,13 @@ struct OpenedModel {
     func rounding(_ options: RoundingOptions) -> OpenedModel {
         var copy = self
         copy.graph.round(activations: options.activations, keyValues: options.kv)
+        return copy
+    }
+
+    /// The same model with adapters.
+    func adding(_ adapters: [String]) throws -> OpenedModel {
+        var copy = self
+        for path in adapters { copy.adapterFiles += try copy.graph.add(adapter: path) }
         return copy
     }
 

@@ -52,6 +52,7 @@ struct GenerateCommand: ParsableCommand {
     var json = false
 
     @OptionGroup var rounding: RoundingOptions
+    @OptionGroup var adapters: AdapterOptions
     @OptionGroup var work: WorkOptions
     @OptionGroup var model: ModelOptions
 
@@ -75,6 +76,7 @@ struct GenerateCommand: ParsableCommand {
     private func generate() throws {
         let budget = memory?.byteCount ?? Int(clamping: ProcessInfo.processInfo.physicalMemory / 2)
         var graph = try TensorGraph(try openTensorSource(at: path), architectures: try model.library())
+        for adapter in adapters.lora { _ = try graph.add(adapter: adapter) }
         graph.round(activations: rounding.activations, keyValues: rounding.kv)
         let network = try graph.network(weightBudget: budget, threadCount: work.threadCount)
         let tokenizer = tokens == nil ? try Tokenizer(path: path) : try? Tokenizer(path: path)

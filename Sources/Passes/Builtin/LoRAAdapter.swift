@@ -1,6 +1,7 @@
 import Formats
+import Models
 
-/// A LoRA adapter as PEFT saves it: `adapter_model.safetensors` with `adapter_config.json` beside it.
+/// A LoRA adapter: a GGUF file of llama.cpp, or as PEFT saves it, `adapter_model.safetensors` with `adapter_config.json` beside it.
 ///
 ///     base_model.model.NAME.lora_A.weight        [rank, inputs]
 ///     base_model.model.NAME.lora_B.weight        [outputs, rank]
@@ -30,9 +31,18 @@ struct LoRAAdapter {
     /// Tensors that take the place of the base's of the same name.
     let replacements: [LazyTensor]
 
-    /// - Parameter allowsTransposed: whether the base may store weights `[inputs, outputs]`, as GPT-2 does.
+    /// - Parameter model: that of the base; without one the base may store weights `[inputs, outputs]`, as GPT-2 does.
     /// - Throws: `FormatError` for files that are missing or wrong, and for an adapter that is more than a plain LoRA.
-    init(path: String, allowsTransposed: Bool, context: PassContext) throws {
+    static func read(_ path: String, for model: ModelDescription?, context: PassContext) throws -> LoRAAdapter {
+        if path.lowercased().hasSuffix(".gguf") {
+            let source = try context.open(path)
+            if case .gguf = source.manifest.metadata { return try LoRAAdapter(gguf: source, path: path, for: model) }
+        }
+        // Of the known architectures none stores a weight transposed; PEFT looks at the module for the same end.
+        return try LoRAAdapter(peft: path, allowsTransposed: model == nil, context: context)
+    }
+
+    private init(peft path: String, allowsTransposed: Bool, context: PassContext) throws {
         let file = path.hasSuffix(".safetensors") ? path : path + "/adapter_model.safetensors"
         let folder = file.split(separator: "/", omittingEmptySubsequences: false).dropLast()
         let configuration = try LoRAConfiguration(path: (folder + ["adapter_config.json"]).joined(separator: "/"))

@@ -6,7 +6,7 @@ import ResQ
 struct MergeLoRA: Pass {
     static let declaration = PassDeclaration(
         identifier: "merge-lora",
-        summary: "Adds a LoRA adapter (PEFT, safetensors) to the weights it adapts.",
+        summary: "Adds a LoRA adapter (of PEFT, or a GGUF file of llama.cpp) to the weights it adapts.",
         contract: """
             W + scale * alpha / rank * B A (alpha / sqrt(rank) for rank-stabilised adapters), computed and stored as F32; \
             ranks and alphas by module (rank_pattern, alpha_pattern), embeddings, biases and transposed weights \
@@ -15,7 +15,7 @@ struct MergeLoRA: Pass {
             Every tensor of the adapter must find its weight; DoRA and whatever else is no low-rank sum stops the run.
             """,
         options: [
-            OptionDeclaration("adapter", .path, default: .required, summary: "The adapter's folder or adapter_model.safetensors."),
+            OptionDeclaration("adapter", .path, default: .required, summary: "The adapter's folder or adapter_model.safetensors, or a .gguf."),
             OptionDeclaration("scale", .number(-1000...1000), default: .number(1), summary: "A factor on the adapter's own scale."),
         ])
 
@@ -27,9 +27,13 @@ struct MergeLoRA: Pass {
         scale = options.number("scale")
     }
 
+    init(adapter path: String, scale: Double = 1) {
+        self.path = path
+        self.scale = scale
+    }
+
     func rewrite(_ graph: inout TensorGraph, in context: PassContext) throws {
-        // Of the known architectures none stores a weight transposed; PEFT looks at the module for the same end.
-        let adapter = try LoRAAdapter(path: path, allowsTransposed: graph.model == nil, context: context)
+        let adapter = try LoRAAdapter.read(path, for: graph.model, context: context)
         try untieIfNeeded(&graph, for: adapter, in: context)
         for replacement in adapter.replacements {
             let name = replacement.info.name
@@ -130,5 +134,16 @@ extension LazyTensor {
     func transposed() throws -> LazyTensor {
         let info = try TensorInfo(name: info.name, encoding: .plain(.f32), shape: info.shape.reversed())
         return LazyTensor(info: info, operation: Transpose(matrix: OnceFloats(self)), history: history)
+    }
+}
+
+extension TensorGraph {
+    /// Adds a LoRA adapter to the weights it adapts, as `merge-lora` does.
+    /// - Returns: the adapter's files.
+    /// - Throws: errors of the adapter's files, naming them.
+    public mutating func add(adapter path: String) throws -> [SourceFile] {
+        let context = PassContext(onFallback: .error)
+        try MergeLoRA(adapter: path).rewrite(&self, in: context)
+        return context.inputs
     }
 }
