@@ -46,7 +46,7 @@ extension BlockTypeRounding {
             threadCount: threadCount)
         let bytes = quantized.splitRows(layout)
         return SequentialRounding.Rounded(
-            bytes: bytes, weight: try Weight(decoding: bytes, as: .split(layout), like: weight), remarks: remarks)
+            bytes: bytes, weight: try Weight(decoding: bytes, as: .split(layout), like: weight), residual: nil, remarks: remarks)
     }
 }
 
