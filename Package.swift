@@ -90,6 +90,7 @@ let package = Package(
                 .embedInCode("residual-gguf.yaml"),
                 .embedInCode("resq-642.yaml"),
                 .embedInCode("resq-gguf.yaml"),
+                .embedInCode("resq-lower.yaml"),
                 .embedInCode("resq-w4.yaml"),
                 .embedInCode("resq-w4a4kv4.yaml"),
                 .embedInCode("resq-w4a8kv4.yaml"),

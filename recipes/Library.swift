@@ -35,6 +35,7 @@ package let library: [String: [UInt8]] = [
     "residual-gguf": PackageResources.residual_gguf_yaml,
     "resq-642": PackageResources.resq_642_yaml,
     "resq-gguf": PackageResources.resq_gguf_yaml,
+    "resq-lower": PackageResources.resq_lower_yaml,
     "resq-w4": PackageResources.resq_w4_yaml,
     "resq-w4a4kv4": PackageResources.resq_w4a4kv4_yaml,
     "resq-w4a8kv4": PackageResources.resq_w4a8kv4_yaml,

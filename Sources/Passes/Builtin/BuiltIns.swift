@@ -7,6 +7,7 @@ extension PassRegistry {
         registry.register(FoldNorms.self)
         registry.register(HadamardRotation.self)
         registry.register(Keep.self)
+        registry.register(Lower.self)
         registry.register(MergeLoRA.self)
         registry.register(Online.self)
         registry.register(Quantize.self)

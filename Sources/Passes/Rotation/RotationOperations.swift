@@ -24,16 +24,17 @@ struct RotateColumns: RowwiseOperation {
 
 /// The input side of a weight after a Hadamard transform of its input.
 ///
-///     W ← W Tᵀ
+///     W ← W Tᵀ        or, taking it back, W ← W T
 struct TransformColumns: RowwiseOperation {
     var input: LazyTensor
     let transform: HadamardTransform
     let seed: UInt64
+    let isInverse: Bool
 
-    var summary: String { "Hadamard transform of columns, seed \(seed)" }
+    var summary: String { "\(isInverse ? "inverse " : "")Hadamard transform of columns, seed \(seed)" }
 
     func change(_ rows: Range<Int>, _ values: inout MutableSpan<Float>) {
-        transform.apply(to: &values, threadCount: 1)
+        transform.apply(to: &values, transposed: isInverse, threadCount: 1)
     }
 }
 
@@ -90,10 +91,11 @@ extension LazyTensor {
             RotateRows(input: self, rotation: rotation, first: first, keeping: store), note: "rotated rows (\(rotation.summary))")
     }
 
-    /// W Tᵀ, in F32.
-    func transformingColumns(seed: UInt64) throws -> LazyTensor {
+    /// W Tᵀ, or W T, in F32.
+    func transformingColumns(seed: UInt64, isInverse: Bool = false) throws -> LazyTensor {
         let transform = try HadamardTransform(order: info.columnCount, seed: seed)
-        return try computed(TransformColumns(input: self, transform: transform, seed: seed), note: "Hadamard transform of the input")
+        return try computed(TransformColumns(input: self, transform: transform, seed: seed, isInverse: isInverse),
+            note: isInverse ? "Hadamard transform of the input taken back" : "Hadamard transform of the input")
     }
 
     private func computed(_ operation: any TensorOperation, note: String) throws -> LazyTensor {

@@ -130,6 +130,21 @@ import Testing
         #expect(try logits(try graph(at: try convert("", from: path, to: "c", .huggingFace))) == expected)
     }
 
+    @Test func aLoweredModelIsAnOrdinaryOne() throws {
+        let path = try convert(Self.recipe, to: "a.gguf", .gguf)
+        var unrounded = try graph(at: path)
+        unrounded.round(activations: 16, keyValues: 16)
+        let expected = try logits(unrounded)
+        for (name, format) in [("b.gguf", ContainerFormat.gguf), ("c", .huggingFace)] {
+            let lowered = try graph(at: try convert("{use: resq.lower, with: {type: f32}}", from: path, to: name, format))
+            #expect(lowered.online == nil)
+            for (a, b) in zip(expected, try logits(lowered)) { #expect(largestDifference(a, b) < 5e-5) }
+        }
+        guard case .gguf(let metadata) = try openTensorSource(at: folder.path("b.gguf")).manifest.metadata else { Issue.record("no GGUF"); return }
+        #expect(metadata["general.architecture"]?.string == "llama")
+        #expect(metadata.keys.allSatisfy { !$0.hasPrefix("resq.online") && !$0.hasPrefix("resq.split") })
+    }
+
     @Test func partsThatNobodyMadeAreRefused() throws {
         let split = "{use: quantize, with: {rules: [{match: {role: linear}, type: {split: {high: int8, low: int4}}}]}}"
         #expect {
