@@ -44,7 +44,7 @@ public struct CalibrationRun {
         let lock = try WorkDirectory(path: work)
         let folder = lock.path + "/" + folderName(model: model)
         try createFolder(folder)
-        let finished = finishedLayers(in: folder)
+        let finished = LayerStream.finishedLayers(in: folder, of: network.layerCount) { Self.layerPath(in: folder, $0) }
         try collect(in: folder, startingAt: finished, progress: progress)
         try assemble(folder, output: output, model: model, progress: progress)
         try? FileManager.default.removeItem(atPath: folder)
@@ -52,14 +52,6 @@ public struct CalibrationRun {
     }
 
     static func layerPath(in folder: String, _ layer: Int) -> String { "\(folder)/layer-\(layer).safetensors" }
-
-    /// Layers from the first on whose statistics are there, as far as the next one's input is too.
-    private func finishedLayers(in folder: String) -> Int {
-        var count = 0
-        while count < network.layerCount, FileManager.default.fileExists(atPath: Self.layerPath(in: folder, count)) { count += 1 }
-        guard count < network.layerCount, count > 0 else { return count }
-        return FileManager.default.fileExists(atPath: LayerStream.path(in: folder, layer: count)) ? count : 0
-    }
 
     private func collect(in folder: String, startingAt first: Int, progress: Progress) throws {
         guard first < network.layerCount else { return }

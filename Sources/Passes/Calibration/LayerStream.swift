@@ -51,6 +51,15 @@ final class LayerStream {
     /// The file that holds the input of a layer.
     static func path(in folder: String, layer: Int) -> String { "\(folder)/hidden-\(layer).f32" }
 
+    /// Layers from the first on whose results are there, as far as the next one's input is too.
+    /// - Parameter result: the file that a finished layer leaves.
+    static func finishedLayers(in folder: String, of total: Int, result: (Int) -> String) -> Int {
+        var count = 0
+        while count < total, FileManager.default.fileExists(atPath: result(count)) { count += 1 }
+        guard count > 0, count < total else { return count }
+        return FileManager.default.fileExists(atPath: path(in: folder, layer: count)) ? count : 0
+    }
+
     /// Runs of windows that go through a layer together: about 4096 tokens or 32 MiB of residual stream.
     private(set) lazy var parts: [Range<Int>] = {
         let length = max(1, windows.first?.count ?? 1)

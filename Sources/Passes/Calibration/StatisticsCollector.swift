@@ -96,16 +96,12 @@ final class StatisticsCollector: ForwardHooks {
     /// Adds each head's part of the rows to the accumulator of its key-value head.
     private func addHeads(_ field: any WritableKeyPath<State, [GramAccumulator]> & Sendable, _ rows: Span<Float>, headCount: Int) {
         guard kinds.contains(.heads) else { return }
-        let width = headCount * headDimension
-        let rowCount = rows.count / width
-        guard rowCount > 0 else { return }
-        var grams = state.withLock { $0[keyPath: field] }
-        if grams.isEmpty { grams = Array(repeating: GramAccumulator(dimension: headDimension), count: keyValueHeadCount) }
-        state.withLock { $0[keyPath: field] = [] }
-        for head in 0..<headCount {
-            let part = rows.extracting(head * headDimension..<(rowCount - 1) * width + (head + 1) * headDimension)
-            grams[head / (headCount / keyValueHeadCount)].add(part, rowCount: rowCount, stride: width, threadCount: threadCount)
+        var grams = state.withLock { state in
+            defer { state[keyPath: field] = [] }
+            return state[keyPath: field]
         }
+        grams.addHeads(
+            rows, headCount: headCount, keyValueHeadCount: keyValueHeadCount, headDimension: headDimension, threadCount: threadCount)
         let updated = grams
         state.withLock { $0[keyPath: field] = updated }
     }

@@ -82,15 +82,15 @@ public struct Conversion: Sendable {
         var export = export
         var pending: PendingHeaders?
         let hashes = InputHashes(of: inputs)
-        if !analyses.isEmpty { try hashes.hashAll(threadCount: threadCount, progress: progress) }
+        // The header is the first frame of a compressed file, and a resumed run or analysis is known by its inputs' hashes.
+        let hashesFirst = !analyses.isEmpty || provenance != nil && (output.format == .ggufZst || workDirectory != nil)
+        if hashesFirst { try hashes.hashAll(threadCount: threadCount, progress: progress) }
         if let provenance, !inputs.isEmpty {
             let recorded = { @Sendable [export, output, inputs] (digests: [Digest]) throws in
                 let record = Provenance(recipe: provenance.recipe, recipeName: provenance.name, files: inputs, digests: digests)
                 return try export.recording(record, for: output)
             }
-            // The header is the first frame of a compressed file, and a resumed run is known by its inputs' hashes.
-            if output.format == .ggufZst || workDirectory != nil || !analyses.isEmpty {
-                if analyses.isEmpty { try hashes.hashAll(threadCount: threadCount, progress: progress) }
+            if hashesFirst {
                 export = try recorded(hashes.all)
             } else {
                 pending = PendingHeaders(hashes: hashes) { try recorded($0).layout }

@@ -142,7 +142,7 @@ struct StatisticsBases: RotationBases {
     func keys(layer: Int) throws -> Matrix<Double> {
         let moments = try file.matrices("layers.\(layer).keys.second_moment", order: numbers.headDimension)
         var sum = Matrix<Double>(rowCount: numbers.headDimension, columnCount: numbers.headDimension)
-        for matrix in moments { for index in sum.elements.indices { sum.elements[index] += matrix.elements[index] } }
+        for matrix in moments { sum.add(matrix) }
         return try principalBasis(of: sum).vectors
     }
 }

@@ -61,18 +61,12 @@ final class MomentsCollector: ForwardHooks {
     }
 
     private func addHeads(_ rows: Span<Float>, count: Int, to field: any WritableKeyPath<Moments, [GramAccumulator]> & Sendable) {
-        let (order, width) = (numbers.headDimension, count * numbers.headDimension)
-        let rowCount = rows.count / width
-        guard rowCount > 0 else { return }
         var grams = state.withLock { moments in
             defer { moments[keyPath: field] = [] }
             return moments[keyPath: field]
         }
-        if grams.isEmpty { grams = Array(repeating: GramAccumulator(dimension: order), count: numbers.keyValueHeads) }
-        for head in 0..<count {
-            let part = rows.extracting(head * order..<(rowCount - 1) * width + (head + 1) * order)
-            grams[head / (count / numbers.keyValueHeads)].add(part, rowCount: rowCount, stride: width, threadCount: threadCount)
-        }
+        grams.addHeads(
+            rows, headCount: count, keyValueHeadCount: numbers.keyValueHeads, headDimension: numbers.headDimension, threadCount: threadCount)
         let updated = grams
         state.withLock { $0[keyPath: field] = updated }
     }

@@ -53,11 +53,9 @@ struct PrincipalBasesRun {
     private func momentsPath(_ layer: Int) -> String { "\(folder)/moments-\(layer).f64" }
 
     private func finishedLayers(of total: Int) -> Int {
-        func exists(_ path: String) -> Bool { FileManager.default.fileExists(atPath: path) }
-        var count = 0
-        while count < total, exists(layerPath(count)) { count += 1 }
-        guard count > 0, !parts.contains(.residual) || exists(momentsPath(count - 1)) else { return 0 }
-        return count == total || exists(LayerStream.path(in: folder, layer: count)) ? count : 0
+        let count = LayerStream.finishedLayers(in: folder, of: total, result: layerPath)
+        guard count > 0, parts.contains(.residual) else { return count }
+        return FileManager.default.fileExists(atPath: momentsPath(count - 1)) ? count : 0
     }
 
     /// Writes what a layer adds: the sum of the stream's moments so far, and the bases of its heads.
@@ -131,7 +129,7 @@ struct PrincipalBasesRun {
 }
 
 extension Matrix<Double> {
-    fileprivate mutating func add(_ other: Matrix<Double>) {
+    mutating func add(_ other: Matrix<Double>) {
         for index in elements.indices { elements[index] += other.elements[index] }
     }
 }

@@ -21,18 +21,11 @@ extension BlockTypeRounding {
                 GridPart(columns: columns, grid: try IntegerGrid(bits: part.bits, isSymmetric: part.isSymmetric, scaleType: .float16)))
             start = columns.upperBound
         }
-        var remarks: [String] = []
-        let factor: HessianFactor
-        if let moments, moments.rowCount > 0 {
-            let damping = Damping(fraction: damping)
-            let ranges = parts.map(\.columns)
-            factor = isGathered
-                ? try HessianFactor(moments.mean.gathered(order), damping: damping, parts: ranges, actOrder: actOrder)
+        let ranges = parts.map(\.columns)
+        let (factor, remarks) = try hessian(of: moments, columnCount: columnCount) { moments, damping in
+            isGathered
+                ? try HessianFactor(moments.mean.permuted(order), damping: damping, parts: ranges, actOrder: actOrder)
                 : try factors.factor(of: moments, damping: damping, parts: ranges, actOrder: actOrder)
-            remarks = factor.warnings.map(\.description)
-        } else {
-            factor = HessianFactor(roundingToNearest: Array(repeating: 1, count: columnCount))
-            remarks = [Self.unreached]
         }
         var elements = weight.array
         if isGathered {
@@ -66,16 +59,5 @@ extension QuantizedMatrix {
                     }
                 }
             })
-    }
-}
-
-extension Matrix<Double> {
-    /// Rows and columns in another order.
-    fileprivate func gathered(_ order: [Int]) -> Matrix<Double> {
-        var result = self
-        for (row, from) in order.enumerated() {
-            for (column, other) in order.enumerated() { result[row, column] = self[from, other] }
-        }
-        return result
     }
 }

@@ -11,15 +11,13 @@ struct BlockTypeRounding: Sendable {
     let splits: [String: SplitLayout]
     let damping: Double
     let actOrder: Bool
-    /// What is kept beside the weights that have a role of their own in it, if anything is.
+    /// How a residual is kept beside weights, if one is.
     var residual: ResidualRounding?
     /// The weights that get one.
     var withResidual: Set<String> = []
 
     /// Whether GPTQ can round to a type.
     static func isTarget(_ type: GGMLType) -> Bool { BlockGrid(type) != nil && BlockNumbers.canAssemble(type) }
-
-    static let unreached = "no token of the calibration reached it: rounded to nearest"
 
     /// Rounds one weight of a layer with the second moments of its input.
     /// - Parameter moments: `nil`, or of no rows, when no token reached it: then it is rounded to nearest.
@@ -29,14 +27,8 @@ struct BlockTypeRounding: Sendable {
     ) throws -> SequentialRounding.Rounded? {
         if let layout = splits[name] { return try roundSplit(layout, weight, moments, factors: factors, threadCount: threadCount) }
         guard let type = types[name], let grid = BlockGrid(type) else { return nil }
-        var remarks: [String] = []
-        let factor: HessianFactor
-        if let moments, moments.rowCount > 0 {
-            factor = try factors.factor(of: moments, damping: Damping(fraction: damping), actOrder: actOrder)
-            remarks = factor.warnings.map(\.description)
-        } else {
-            factor = HessianFactor(roundingToNearest: Array(repeating: 1, count: weight.columnCount))
-            remarks = [Self.unreached]
+        let (factor, remarks) = try hessian(of: moments, columnCount: weight.columnCount) { moments, damping in
+            try factors.factor(of: moments, damping: damping, actOrder: actOrder)
         }
         let matrix = Matrix<Float>(rowCount: weight.rowCount, columnCount: weight.columnCount, elements: weight.array)
         let base = { (target: Matrix<Float>) throws(ResQError) -> QuantizedMatrix in
@@ -55,6 +47,21 @@ struct BlockTypeRounding: Sendable {
         let bytes = try base(matrix).blocks(of: type, threadCount: threadCount)
         return SequentialRounding.Rounded(
             bytes: bytes, weight: try Weight(decoding: bytes, as: .block(type), like: weight), residual: nil, remarks: remarks)
+    }
+
+    /// The factor of an input's Hessian, with what the user should know of it; that of rounding to nearest where no token
+    /// of the calibration came by.
+    func hessian(
+        of moments: GramAccumulator?, columnCount: Int, factor: (GramAccumulator, Damping) throws -> HessianFactor
+    ) throws -> (factor: HessianFactor, remarks: [String]) {
+        guard let moments, moments.rowCount > 0 else {
+            return (
+                HessianFactor(roundingToNearest: Array(repeating: 1, count: columnCount)),
+                ["no token of the calibration reached it: rounded to nearest"]
+            )
+        }
+        let factor = try factor(moments, Damping(fraction: damping))
+        return (factor, factor.warnings.map(\.description))
     }
 }
 

@@ -68,10 +68,7 @@ struct ResidualRounding: Sendable {
         let refined = try refinedBaseAndResidual(
             weights: weight, moments: moments, rank: rank, rounds: rounds,
             storage: FactorStorage<TensorBytes>(
-                left: { left throws(ResQError) in
-                    let (bytes, values) = try stored(left, scale: Double(rank), nearest, threadCount)
-                    return (bytes, values)
-                },
+                left: { left throws(ResQError) in try stored(left, scale: Double(rank), nearest, threadCount) },
                 right: { right throws(ResQError) in try stored(right, scale: 1, factor, threadCount) })
         ) { target throws(ResQError) in
             let rounded = try base(target)

@@ -1,5 +1,4 @@
 import Formats
-import Foundation
 import LinearAlgebra
 import Models
 
@@ -58,7 +57,7 @@ struct SequentialRounding {
     /// - Returns: the file of each layer.
     func run(progress: Progress) throws -> [String] {
         let count = (network.lastLayer { isRounded($0) } ?? -1) + 1
-        let first = finishedLayers(of: count)
+        let first = LayerStream.finishedLayers(in: folder, of: count, result: layerPath)
         if first < count {
             let stream = try LayerStream(network, windows: windows.windows, folder: folder, startingAt: first)
             progress.begin(.rounding, total: count - first)
@@ -75,13 +74,6 @@ struct SequentialRounding {
     }
 
     private func layerPath(_ layer: Int) -> String { "\(folder)/rounded-\(layer).safetensors" }
-
-    private func finishedLayers(of total: Int) -> Int {
-        var count = 0
-        while count < total, FileManager.default.fileExists(atPath: layerPath(count)) { count += 1 }
-        guard count > 0, count < total else { return count }
-        return FileManager.default.fileExists(atPath: LayerStream.path(in: folder, layer: count)) ? count : 0
-    }
 
     /// Rounds the layer the stream stands at, and moves the stream past it.
     private func roundLayer(_ stream: LayerStream, _ progress: Progress) throws -> Layer {

@@ -104,8 +104,8 @@ public struct HessianFactor: Sendable {
 }
 
 extension Matrix<Double> {
-    /// Rows and columns in another order.
-    fileprivate func permuted(_ order: [Int]) -> Matrix {
+    /// Rows and columns in another order: place i gets those of `order[i]`.
+    public func permuted(_ order: [Int]) -> Matrix {
         var result = self
         for (row, source) in order.enumerated() {
             for (column, other) in order.enumerated() { result.elements[row * columnCount + column] = elements[source * columnCount + other] }

@@ -164,13 +164,7 @@ private func logits(_ graph: TensorGraph, _ sequences: [[Int]], hooks: (any Forw
     }
 
     private func convert(_ passes: String, from input: String? = nil, to name: String, _ format: ContainerFormat) throws -> String {
-        let recipe = try Recipe.parse("{recipe: 1, name: t, passes: [\(passes)]}", file: "t")
-        let path = folder.path(name)
-        _ = try Conversion(
-            input: input ?? model, passes: try recipe.passes.map { try PassRegistry.builtIn.pass(for: $0) },
-            output: Output(path: path, format: format), onFallback: .error, provenance: ("recipe text", "t"), architectures: .builtIn
-        ).run(threadCount: 2)
-        return path
+        try folder.convert(passes, from: input ?? model, to: name, format)
     }
 
     @Test(arguments: [ContainerFormat.gguf, .ggufZst]) func aFileComputesWhatTheGraphDid(format: ContainerFormat) throws {

@@ -76,17 +76,8 @@ import Testing
         model = try SmallModel().write(to: folder)
     }
 
-    private func passes(_ text: String) throws -> [any Pass] {
-        try Recipe.parse("{recipe: 1, name: t, passes: [\(text)]}", file: "t").passes.map { try PassRegistry.builtIn.pass(for: $0) }
-    }
-
     private func convert(_ text: String, from input: String? = nil, to name: String, _ format: ContainerFormat) throws -> String {
-        let path = folder.path(name)
-        _ = try Conversion(
-            input: input ?? model, passes: try passes(text), output: Output(path: path, format: format), onFallback: .error,
-            provenance: ("recipe text", "t"), architectures: .builtIn
-        ).run(threadCount: 2)
-        return path
+        try folder.convert(text, from: input ?? model, to: name, format)
     }
 
     private func logits(_ graph: TensorGraph) throws -> [[[Float]]] {
