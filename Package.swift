@@ -113,6 +113,11 @@ let package = Package(
             ],
             path: "Sources/convert", swiftSettings: swiftSettings),
 
+        // Measures the rates that plans expect times from; no product.
+        .executableTarget(
+            name: "rates", dependencies: ["Formats", "LinearAlgebra", "Models", "Passes", "ResQ"], path: "Benchmarks/Rates",
+            swiftSettings: swiftSettings),
+
         // What several test targets share.
         .target(name: "TestSupport", path: "Tests/Support", swiftSettings: swiftSettings),
         .testTarget(

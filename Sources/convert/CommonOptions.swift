@@ -76,7 +76,7 @@ struct OutputOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Uncompressed size of one frame of .gguf.zst (default 4MiB).", valueName: "size"))
     var frameSize: ByteSize?
 
-    @Option(help: ArgumentHelp("Keep the state of an interrupted run here and go on from it.", valueName: "folder"))
+    @Option(help: ArgumentHelp("Keep the state of an interrupted run here and go on from it; bases and rounded weights stay for later runs.", valueName: "folder"))
     var work: String?
 
     @Flag(help: "Write into a folder that already holds files.")

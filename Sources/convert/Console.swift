@@ -94,6 +94,13 @@ func formatted(bytes: Int) -> String {
     return unit == 0 ? "\(bytes) B" : "\(formatted(value, decimals: value < 99.95 ? 1 : 0)) \(units[unit])"
 }
 
+/// A time of processors for people: `42 CPU-seconds`, `3.4 CPU-hours`.
+func formatted(cpuSeconds: Double) -> String {
+    if cpuSeconds < 120 { return "\(formatted(cpuSeconds, decimals: cpuSeconds < 10 ? 1 : 0)) CPU-seconds" }
+    if cpuSeconds < 7200 { return "\(formatted(cpuSeconds / 60, decimals: 0)) CPU-minutes" }
+    return "\(formatted(cpuSeconds / 3600, decimals: cpuSeconds < 360_000 ? 1 : 0)) CPU-hours"
+}
+
 /// A number with a fixed number of decimals.
 func formatted(_ value: Double, decimals: Int) -> String {
     guard value.isFinite else { return value.isNaN ? "nan" : value < 0 ? "-inf" : "inf" }

@@ -8,7 +8,9 @@ struct ConvertCommand: ParsableCommand {
         abstract: "Converts a model to the format that the output's ending names.",
         discussion: """
             .gguf, .gguf.zst and .safetensors name files; any other output is a Hugging Face directory. Without --type \
-            weights keep their types, and a GGUF file only changes its container, byte for byte.
+            weights keep their types, and a GGUF file only changes its container, byte for byte. A model that needs a ResQ \
+            runtime stays one in GGUF unless --lower makes an ordinary model of it; other formats cannot hold it, so there \
+            it is widened and gets back the axes it had before it was rotated.
             """)
 
     @Argument(help: ArgumentHelp("A model file or directory.", valueName: "in"))
@@ -19,6 +21,11 @@ struct ConvertCommand: ParsableCommand {
 
     @Option(help: ArgumentHelp("One type for the weights (f16, q8_0, q4_k_m, ...): a type, or a mixture of llama.cpp.", valueName: "type"))
     var type: String?
+
+    @Option(help: ArgumentHelp(
+        "Make an ordinary model of one that needs a ResQ runtime: widen (to F16, or a --type that holds numbers as they are) or uniform (all weights in one --type; default q8_0).",
+        valueName: "how"))
+    var lower: Lowering?
 
     @Option(help: ArgumentHelp("An importance matrix to round with.", valueName: "file"))
     var imatrix: String?
@@ -31,6 +38,12 @@ struct ConvertCommand: ParsableCommand {
         if let type, WeightType(name: type) == nil {
             throw ValidationError("--type '\(type)' is neither a type nor a mixture; see 'resq passes quantize'")
         }
+        if lower == .widen, let type, !Lowering.wideTypes.contains(type.lowercased()) {
+            throw ValidationError("--lower widen takes --type \(Lowering.wideTypes.joined(separator: ", ")); '\(type)' rounds, which is --lower uniform")
+        }
+        if lower == .uniform, ![.gguf, .ggufZst].contains(Output.format(ofPath: path)) {
+            throw ValidationError("--lower uniform is for .gguf and .gguf.zst")
+        }
         if imatrix != nil, type == nil { throw ValidationError("--imatrix is of use with --type only") }
         if path.isEmpty { throw ValidationError("the output is empty") }
         if Output.format(ofPath: path) == nil {
@@ -40,14 +53,36 @@ struct ConvertCommand: ParsableCommand {
 
     func run() throws {
         let format = Output.format(ofPath: path) ?? .huggingFace
-        let passes = try type.flatMap(WeightType.init(name:))?.passes(for: format, imatrix: imatrix) ?? []
+        let type = type ?? (lower == .uniform ? "q8_0" : nil)
+        let isFile = format == .gguf || format == .ggufZst
+        var passes = try type.flatMap(WeightType.init(name:))?.passes(for: format, imatrix: imatrix) ?? []
+        if lower != nil || !isFile {
+            // Later passes round; what comes to them is not rounded before.
+            passes.insert(try Lowering.pass(to: type == nil ? "f16" : "f32", takesBack: !isFile), at: 0)
+        }
         let library = try model.library()
         try naming(input) {
             let conversion = try Conversion(
                 input: input, passes: passes, output: out.output(path: path, format: format), onFallback: .warn,
-                provenance: nil, architectures: library)
+                provenance: nil, architectures: library, measuresRounding: lower == .uniform)
             try perform(conversion, out: out, work: work)
         }
+    }
+}
+
+/// What `--lower` names.
+enum Lowering: String, ExpressibleByArgument, CaseIterable {
+    /// Every number as it is, in a type with room for it.
+    case widen
+    /// All parts of a weight rounded to one type.
+    case uniform
+
+    static let wideTypes = ["f32", "f16", "bf16"]
+
+    /// - Parameter takesBack: whether the axes become those of the original model.
+    static func pass(to type: String, takesBack: Bool) throws -> any Pass {
+        let text = "{recipe: 1, name: lower, passes: [{use: resq.lower, with: {type: \(type), take-back: \(takesBack)}}]}"
+        return try PassRegistry.builtIn.pass(for: Recipe.parse(text, file: "--lower").passes[0])
     }
 }
 
@@ -100,6 +135,9 @@ func perform(_ conversion: Conversion, out: OutputOptions, work: WorkOptions) th
     work.report(report.diagnostics)
     guard !work.quiet else { return }
     var line = "wrote \(printable(conversion.output.path)): \(report.tensorCount) tensors, \(formatted(bytes: report.byteCount)), read back and compared"
+    if let (tensor, error) = report.largestRoundingError {
+        line += "; rounding cost a relative error of up to \(formatted(error: error)), in '\(printable(tensor))'"
+    }
     if report.resumedTensorCount > 0 { line += " (\(report.resumedTensorCount) tensors were there from an interrupted run)" }
     standardError(line + "\n")
 }

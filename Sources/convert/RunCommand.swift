@@ -132,12 +132,16 @@ extension Plan {
         text += "\ntotal            \(formatted(bytes: totalByteCount))\n"
         text += "bits per weight  \(formatted(bitsPerWeight, decimals: 3))\n"
         text += "peak memory      \(formatted(bytes: peakMemoryByteCount))\n"
+        if let cost {
+            text += "expected time    \(formatted(cpuSeconds: cost.cpuSeconds)), calibrated on \(cost.calibrationTokenCount) tokens\n"
+            for stage in cost.stages { text += "                 \(formatted(cpuSeconds: stage.cpuSeconds)): \(printable(stage.name))\n" }
+        }
         for diagnostic in diagnostics { text += "\(diagnostic.severity.rawValue): \(diagnostic.message)\n" }
         return text
     }
 
     private var json: JSONValue {
-        [
+        var object: JSONObject = [
             "tensors": .array(
                 tensors.map { tensor in
                     var object: JSONObject = [
@@ -153,5 +157,11 @@ extension Plan {
             "diagnostics": .array(
                 diagnostics.map { ["severity": .string($0.severity.rawValue), "message": .string($0.message)] }),
         ]
+        if let cost {
+            object["expected_cpu_seconds"] = .number(cost.cpuSeconds)
+            object["calibration_tokens"] = .integer(cost.calibrationTokenCount)
+            object["stages"] = .array(cost.stages.map { ["stage": .string($0.name), "expected_cpu_seconds": .number($0.cpuSeconds)] })
+        }
+        return .object(object)
     }
 }

@@ -6,7 +6,7 @@ import Threads
 // offset below follows from the shapes that are checked at its start.
 
 /// The sizes of one attention call.
-struct AttentionShape: Sendable {
+package struct AttentionShape: Sendable {
     let heads: Int
     let keyValueHeads: Int
     let dimension: Int
@@ -15,6 +15,11 @@ struct AttentionShape: Sendable {
     let cap: Float
     /// How many positions a token sees, itself included; `nil` for all.
     let window: Int?
+
+    package init(heads: Int, keyValueHeads: Int, dimension: Int, scale: Float, cap: Float, window: Int?) {
+        (self.heads, self.keyValueHeads, self.dimension) = (heads, keyValueHeads, dimension)
+        (self.scale, self.cap, self.window) = (scale, cap, window)
+    }
 
     /// Query heads of one key-value head.
     var groupSize: Int { heads / keyValueHeads }
@@ -25,13 +30,17 @@ struct AttentionShape: Sendable {
 }
 
 /// One sequence's part of the rows: `count` tokens whose first has position `start`.
-struct AttentionSequence: Sendable {
+package struct AttentionSequence: Sendable {
     /// The first of its rows among the queries and the output.
     let row: Int
     let count: Int
     let start: Int
     /// The first of its rows among the keys and values: position 0.
     let keyRow: Int
+
+    package init(row: Int, count: Int, start: Int, keyRow: Int) {
+        (self.row, self.count, self.start, self.keyRow) = (row, count, start, keyRow)
+    }
 }
 
 /// Attention of every head.
@@ -45,7 +54,7 @@ struct AttentionSequence: Sendable {
 ///   - queries: `[tokens, heads · dimension]`.
 ///   - keys, values: `[positions, keyValueHeads · dimension]`.
 ///   - out: like `queries`.
-func attend(
+package func attend(
     _ queries: [Float], keys: [Float], values: [Float], sequences: [AttentionSequence], shape: AttentionShape,
     into out: inout [Float], threadCount: Int
 ) {

@@ -11,11 +11,17 @@ public final class Analysis<Result: Sendable>: AnyAnalysis {
     public let summary: String
     /// An upper estimate of the anonymous memory it takes.
     public let peakMemoryByteCount: Int
+    /// What it does, for an estimate of its time.
+    public let work: WorkEstimate
     private let compute: @Sendable (AnalysisRun) throws -> Result
     private let state = Mutex<Result?>(nil)
 
-    public init(_ summary: String, peakMemoryByteCount: Int = 0, compute: @escaping @Sendable (AnalysisRun) throws -> Result) {
+    public init(
+        _ summary: String, peakMemoryByteCount: Int = 0, work: WorkEstimate = WorkEstimate(),
+        compute: @escaping @Sendable (AnalysisRun) throws -> Result
+    ) {
         self.summary = summary
+        self.work = work
         self.peakMemoryByteCount = peakMemoryByteCount
         self.compute = compute
     }
@@ -37,26 +43,25 @@ public final class Analysis<Result: Sendable>: AnyAnalysis {
 public protocol AnyAnalysis: Sendable {
     var summary: String { get }
     var peakMemoryByteCount: Int { get }
+    var work: WorkEstimate { get }
     func perform(in run: AnalysisRun) throws
 }
 
 /// What analyses may use of the run they are part of, and where they report.
 public final class AnalysisRun: Sendable {
-    private struct State {
-        var diagnostics: [Diagnostic] = []
-        var folders: [String] = []
-    }
-
-    /// Where artifacts are kept until the run is complete, so that a killed run goes on with them.
+    /// Where artifacts are kept: a killed run goes on with them, and later runs that need the same use them again.
     private let root: String
+    /// SHA-256 over the SHA-256s of the model's files.
+    public let modelDigest: Digest
     /// SHA-256 over the SHA-256s of all inputs of the run.
     public let inputsDigest: Digest
     public let threadCount: Int
     public let progress: Progress
-    private let state = Mutex(State())
+    private let remarks = Mutex<[Diagnostic]>([])
 
-    public init(folder: String, inputsDigest: Digest, threadCount: Int, progress: Progress = Progress()) {
+    public init(folder: String, modelDigest: Digest, inputsDigest: Digest, threadCount: Int, progress: Progress = Progress()) {
         root = folder
+        self.modelDigest = modelDigest
         self.inputsDigest = inputsDigest
         self.threadCount = threadCount
         self.progress = progress
@@ -68,17 +73,14 @@ public final class AnalysisRun: Sendable {
         let digest = Digest(of: [inputsDigest, Digest(of: toolVersion)] + key)
         let path = "\(root)/\(kind)-\(digest.description.prefix(16))"
         try createFolder(path)
-        state.withLock { $0.folders.append(path) }
         return path
     }
 
     /// Reports something the user should know that does not stop the run.
     public func report(_ severity: Diagnostic.Severity, _ message: String) {
-        state.withLock { $0.diagnostics.append(Diagnostic(severity, message)) }
+        remarks.withLock { $0.append(Diagnostic(severity, message)) }
     }
 
     /// The remarks so far, in order.
-    public var diagnostics: [Diagnostic] { state.withLock { $0.diagnostics } }
-    /// The folders that were asked for.
-    var folders: [String] { state.withLock { $0.folders } }
+    public var diagnostics: [Diagnostic] { remarks.withLock { $0 } }
 }

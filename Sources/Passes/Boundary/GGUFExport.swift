@@ -43,7 +43,7 @@ struct GGUFExport {
             let online = graph.online ?? OnlineTransforms(model)
             try online.describe(in: &metadata)
             SplitTensors.describe(tensors, in: &metadata)
-            tensors = try tensors.map { try $0.storedAsBytes() } + online.keyRotations
+            tensors = try tensors.map { try $0.storedAsBytes() } + online.rotations
         }
     }
 

@@ -9,31 +9,39 @@ struct Lower: Pass {
         contract: """
             Function-preserving but for what the runtime rounds, which is not rounded any more. The transform of the input of \
             down is taken back out of its weights, in F32; the rotation of queries and keys, which no weight knows of, is \
-            left out; split tensors are widened to 'type'. What became part of the weights (U_A, U_B) stays. Other models are \
-            left alone.
+            left out; split tensors are widened to 'type'. What became part of the weights (U_A, U_B) stays unless \
+            'take-back' says otherwise. A 'quantize' after it gives all parts of a tensor one type. Other models are left alone.
             """,
         options: [
-            OptionDeclaration("type", .choice(["f32", "f16", "bf16"]), default: .text("f16"), summary: "What split and transformed weights are stored in.")
+            OptionDeclaration("type", .choice(["f32", "f16", "bf16"]), default: .text("f16"), summary: "What split and changed weights are stored in."),
+            OptionDeclaration(
+                "take-back", .boolean, default: .boolean(false),
+                summary: "Whether the rotations of the stream and of values are taken back out of the weights: the axes are the original model's."),
         ])
 
     private let encoding: Encoding
+    private let takesBack: Bool
 
     init(options: PassOptions) throws(RecipeError) {
         encoding = Encoding(name: options.text("type"))!  // one of the declared choices
+        takesBack = options.boolean("take-back")
     }
 
     func rewrite(_ graph: inout TensorGraph, in context: PassContext) throws {
-        let online = graph.online
-        let model = graph.model
-        let work = online?.runtimeWork ?? ""
+        let work = graph.online?.runtimeWork ?? ""
+        let before = graph.tensors.map(\.history.count)
+        if !takesBack {
+            graph.online?.residualRotation = nil
+            graph.online?.valueRotations = []
+        }
+        try graph.takeBackRotations()
+        var place = -1
         try graph.mapTensors { tensor in
-            var result = tensor
-            if let seed = online?.downSeed, let model, model.match(name: tensor.info.name)?.role.isDown == true {
-                result = try result.transformingColumns(seed: seed, isInverse: true).encoded(as: encoding)
-            } else if case .split = tensor.info.encoding {
-                result = try result.encoded(as: encoding).noting("widened to \(encoding.name)")
-            }
-            return [result]
+            place += 1
+            let isSplit = if case .split = tensor.info.encoding { true } else { false }
+            let isChanged = before[place] != tensor.history.count
+            guard isSplit || isChanged && tensor.info.shape.count > 1 else { return [tensor] }
+            return [try tensor.encoded(as: encoding).noting("lowered to \(encoding.name)")]
         }
         graph.online = nil
         if !work.isEmpty { context.report(.note, "the model is an ordinary one again; left out is what its runtime did: \(work)") }

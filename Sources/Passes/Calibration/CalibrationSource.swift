@@ -34,12 +34,27 @@ public struct CalibrationSource: Sendable {
     private var isTokenFile: Bool { settings.text.map { $0.hasSuffix(".npy") || $0.hasSuffix(".safetensors") } ?? false }
 
     /// Finds out before any work is done what would stop the calibration.
-    /// - Throws: `ModelError` for a model that does not run or has no tokenizer; `ForwardError.contextTooLong`.
+    /// - Throws: `ModelError` for a model that does not run or has no tokenizer; `ForwardError.contextTooLong`;
+    ///   `EvaluationError` for a text that is too short or has tokens that the model does not know.
     func check() throws {
         let network = try graph.network(weightBudget: 0, threadCount: 1)
         try network.checkContext(context)
         guard context > 1 else { throw EvaluationError(.windowTooShort(context: context)) }
-        if settings.text != nil, !isTokenFile { _ = try Tokenizer(path: modelPath) }
+        guard let text = settings.text else { return }
+        if isTokenFile {
+            let tokens = try TokenText(tokenFile: text)
+            try tokens.check(vocabulary: network.model.hyperparameters.vocabulary)
+            try check(tokenCount: tokens.ids.count, of: text)
+        } else {
+            let tokenizer = try Tokenizer(path: modelPath)
+            try network.check(tokenizer, named: modelPath)
+            // Only a short text can have too few tokens, and takes no time.
+            if try MappedFile(path: text).byteCount <= 32 * context { try check(tokenCount: try tokenizer.tokens(ofFile: text).count, of: text) }
+        }
+    }
+
+    private func check(tokenCount: Int, of text: String) throws(EvaluationError) {
+        guard tokenCount >= context else { throw EvaluationError(.textTooShort(tokens: tokenCount, context: context), path: text) }
     }
 
     /// The sequences, from the text or written by the model.

@@ -58,6 +58,12 @@ public protocol TensorOperation: Sendable {
     var summary: String { get }
     /// The tensors this reads.
     var inputs: [LazyTensor] { get }
+    /// Multiplications and additions in `Double` that an element takes, where they are many.
+    var rotationWorkPerElement: Int { get }
     /// The bytes of some rows of the tensor promised as `info`.
     func rows(_ range: Range<Int>, of info: TensorInfo) throws -> TensorBytes
+}
+
+extension TensorOperation {
+    public var rotationWorkPerElement: Int { 0 }
 }

@@ -119,6 +119,15 @@ extension LazyTensor {
         default: nil
         }
     }
+
+    /// The tensor before the roundings and reorderings that came last; `nil` when there were no roundings.
+    var beforeRounding: LazyTensor? {
+        switch operation {
+        case let encoded as Reencode: encoded.input.beforeRounding ?? encoded.input
+        case let permuted as RowPermutation: permuted.input.beforeRounding?.reordered(permuted.order)
+        default: nil
+        }
+    }
 }
 
 /// Several tensors of one shape and encoding, one after the other along a new outermost dimension.

@@ -11,12 +11,16 @@ public struct Conversion: Sendable {
     public let diagnostics: [Diagnostic]
     /// The graph after all passes, under Hugging Face names.
     public let graph: TensorGraph
+    /// The model's files, then those that passes opened.
     private let inputs: [SourceFile]
+    private let modelFileCount: Int
     private let provenance: (recipe: String, name: String)?
     private let export: Export
     private let analyses: [any AnyAnalysis]
     private let architectures: ArchitectureLibrary
     private let maximumRelativeError: Double?
+    private let measuresRounding: Bool
+    private let calibrationTokenCount: Int?
 
     /// Opens the input, runs the passes and lays the output out. Reads headers only.
     ///
@@ -26,20 +30,24 @@ public struct Conversion: Sendable {
     ///     container, which keeps a file's metadata as it is.
     ///   - calibration: what analyses look at; `nil` for runs without a recipe.
     ///   - maximumRelativeError: what rounding may cost a tensor, or `nil` for no limit.
+    ///   - measuresRounding: whether the run reports what the last rounding of its tensors cost.
     public init(
         input: String, passes: [any Pass], output: Output, onFallback: FallbackPolicy,
         provenance: (recipe: String, name: String)?, architectures: ArchitectureLibrary, calibration: Calibration? = nil,
-        maximumRelativeError: Double? = nil
+        maximumRelativeError: Double? = nil, measuresRounding: Bool = false
     ) throws {
+        self.measuresRounding = measuresRounding
         self.maximumRelativeError = maximumRelativeError
         let source = try openTensorSource(at: input)
         var graph = try TensorGraph(source, architectures: architectures)
-        let context = PassContext(
-            onFallback: onFallback, calibration: calibration.map { CalibrationSource($0, modelPath: input, graph: graph) })
+        let calibrationSource = calibration.map { CalibrationSource($0, modelPath: input, graph: graph) }
+        calibrationTokenCount = calibrationSource?.tokenCount
+        let context = PassContext(onFallback: onFallback, calibration: calibrationSource)
         for pass in passes { try pass.rewrite(&graph, in: context) }
         self.output = output
         self.graph = graph
         self.inputs = source.files + context.inputs
+        modelFileCount = source.files.count
         self.analyses = context.analyses
         self.provenance = provenance
         let record = provenance.map { [inputs] in Provenance(recipe: $0.recipe, recipeName: $0.name, unhashed: inputs) }
@@ -55,6 +63,7 @@ public struct Conversion: Sendable {
         var plan = Plan(export, threadCount: threadCount, diagnostics: diagnostics)
         if let problem = export.problem { plan.diagnostics.append(Diagnostic(.warning, "this cannot be written: \(problem)")) }
         for analysis in analyses { plan.peakMemoryByteCount = max(plan.peakMemoryByteCount, analysis.peakMemoryByteCount) }
+        plan.cost = cost
         guard output.format == .ggufZst else { return plan }
         let levels = LevelChoices(tensors: export.tensors, requestedLevel: output.compressionLevel)
         let choices = Mutex([String?](repeating: nil, count: export.tensors.count))
@@ -68,10 +77,24 @@ public struct Conversion: Sendable {
         return plan
     }
 
+    /// What a run that calibrates takes; `nil` for other runs, whose time is that of reading, rounding and writing.
+    private var cost: Plan.Cost? {
+        guard let calibrationTokenCount, analyses.contains(where: { $0.work != WorkEstimate() }) else { return nil }
+        var writing = WorkEstimate()
+        for tensor in export.tensors {
+            writing[.storing] += Double(tensor.info.elementCount)
+            writing[.rotation] += tensor.rotationWork
+        }
+        let stages = analyses.filter { $0.work != WorkEstimate() }.map { (name: $0.summary, cpuSeconds: $0.work.cpuSeconds) }
+            + [(name: "write", cpuSeconds: writing.cpuSeconds)]
+        return Plan.Cost(
+            cpuSeconds: stages.reduce(0) { $0 + $1.cpuSeconds }, stages: stages, calibrationTokenCount: calibrationTokenCount)
+    }
+
     /// Computes and writes everything, reads it back, and gives the files their names.
     ///
     /// - Parameters:
-    ///   - workDirectory: keeps the state of a run that is interrupted; created when missing.
+    ///   - workDirectory: keeps the state of a run that is interrupted, and what analyses found; created when missing.
     ///   - replacesExisting: whether a folder that already holds files may be written into.
     /// - Throws: `PipelineError`, `FormatError`, and what passes throw. Then no output file has its name.
     public func run(
@@ -123,10 +146,12 @@ public struct Conversion: Sendable {
         }
         try checkWritten(export, folder: folder)
         if let limit = maximumRelativeError { try checkErrors(export, folder: folder, limit: limit, threadCount: threadCount) }
+        let largest = try measuresRounding
+            ? errors(of: export, folder: folder, threadCount: threadCount, from: \.beforeRounding).max { $0.error < $1.error } : nil
         journal?.remove()
-        for folder in analysisRun?.folders ?? [] { try? FileManager.default.removeItem(atPath: folder) }
         return ConversionReport(
             tensorCount: export.tensors.count, resumedTensorCount: resumed, diagnostics: analysisRun?.diagnostics ?? [],
+            largestRoundingError: largest,
             byteCount: output.format == .ggufZst ? try MappedFile(path: output.path).byteCount : export.layout.byteCount)
     }
 
@@ -147,7 +172,8 @@ public struct Conversion: Sendable {
                 for: export.layout.files.map { (output.path, $0.byteCount) }, resume: true, includesSingleFile: true)
         }
         let run = AnalysisRun(
-            folder: folder.path, inputsDigest: Digest(of: hashes.all), threadCount: threadCount, progress: progress)
+            folder: folder.path, modelDigest: Digest(of: hashes.all.prefix(modelFileCount)), inputsDigest: Digest(of: hashes.all),
+            threadCount: threadCount, progress: progress)
         for analysis in analyses { try analysis.perform(in: run) }
         return run
     }
@@ -155,22 +181,32 @@ public struct Conversion: Sendable {
     /// Compares every tensor that was only rounded on its way with what it was, and takes the output away when one of
     /// them lost more than the recipe allows.
     private func checkErrors(_ export: Export, folder: String, limit: Double, threadCount: Int) throws {
+        let errors = try errors(of: export, folder: folder, threadCount: threadCount, from: \.unrounded)
+        guard let first = errors.first(where: { $0.error > limit }) else { return }
+        for file in export.layout.files {
+            try? FileManager.default.removeItem(atPath: file.name.isEmpty ? output.path : folder + "/" + file.name)
+        }
+        throw PipelineError.tooInaccurate(tensor: first.tensor, relativeError: first.error, limit: limit)
+    }
+
+    /// The relative errors of what was written, in the order of the tensors, where there is something to compare with.
+    /// - Parameter original: what a tensor is compared with; `nil` for none.
+    private func errors(
+        of export: Export, folder: String, threadCount: Int, from original: @Sendable (LazyTensor) -> LazyTensor?
+    ) throws -> [(tensor: String, error: Double)] {
         let written = try openTensorSource(at: entryPaths(of: export, folder: folder)[0])
         let places = Dictionary(
             written.manifest.tensors.enumerated().map { ($1.name, $0) }, uniquingKeysWith: { first, _ in first })
+        let found = Mutex([Double?](repeating: nil, count: export.tensors.count))
         try inParallel(count: export.tensors.count, threadCount: threadCount) { index throws(any Error) in
             let tensor = export.tensors[index]
-            guard let original = tensor.unrounded, Codec.canDecode(tensor.info.encoding), let place = places[tensor.info.name]
+            guard let original = original(tensor), Codec.canDecode(tensor.info.encoding), let place = places[tensor.info.name]
             else { return }
             let result = LazyTensor(info: tensor.info, operation: SourceSlice(source: written, index: place))
             let error = try TensorComparison(original, result).relativeRootMeanSquareError ?? 0
-            guard error <= limit else {
-                for file in export.layout.files {
-                    try? FileManager.default.removeItem(atPath: file.name.isEmpty ? output.path : folder + "/" + file.name)
-                }
-                throw PipelineError.tooInaccurate(tensor: tensor.info.name, relativeError: error, limit: limit)
-            }
+            found.withLock { $0[index] = error }
         }
+        return zip(export.tensors, found.withLock { $0 }).compactMap { tensor, error in error.map { (tensor.info.name, $0) } }
     }
 
     /// What a reader is given to open the output: the model, and an adapter beside it.
@@ -222,6 +258,8 @@ public struct ConversionReport: Sendable {
     public var resumedTensorCount: Int
     /// The remarks that analyses made.
     public var diagnostics: [Diagnostic]
+    /// The largest relative error of a tensor's last rounding, when that was measured.
+    public var largestRoundingError: (tensor: String, error: Double)?
     public var byteCount: Int
 }
 

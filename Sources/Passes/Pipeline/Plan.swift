@@ -21,7 +21,19 @@ public struct Plan: Sendable {
     public var bitsPerWeight: Double
     /// An upper estimate of anonymous memory.
     public var peakMemoryByteCount: Int
+    /// What a recipe that calibrates is expected to take; `nil` for others.
+    public var cost: Cost?
     public var diagnostics: [Diagnostic]
+
+    /// Time of a processor like the one the rates of `OperationKind` were measured on.
+    public struct Cost: Sendable {
+        /// CPU-seconds of all stages.
+        public var cpuSeconds: Double
+        /// CPU-seconds of each stage, in order: the analyses, then writing.
+        public var stages: [(name: String, cpuSeconds: Double)]
+        /// Tokens of the calibration.
+        public var calibrationTokenCount: Int
+    }
 }
 
 extension Plan {

@@ -3,15 +3,25 @@ import LinearAlgebra
 import Models
 import ResQ
 
-/// Opens the bases of a safetensors file and checks, from its header, that it has what the rotations need.
+/// Opens the bases of a safetensors file and checks, from its header, that it has what the rotations need. What the file
+/// says of the model it was made of is compared when a run has hashed its inputs, before anything else is done.
 ///
 /// - Throws: `FormatError` naming the file and the tensor that is missing or of another shape: the file is another model's.
 func basesFile(
-    _ source: any TensorSource, path: String, for graph: TensorGraph, parts: RotationParts, pass: String
+    _ source: any TensorSource, path: String, for graph: TensorGraph, parts: RotationParts, pass: String, in context: PassContext
 ) throws -> any RotationBases {
     guard let model = graph.model else { throw PipelineError.cannotApply(pass: pass, why: "the architecture is unknown") }
     guard case .safetensors(let metadata) = source.manifest.metadata else {
         throw FormatError(.invalid(field: "basis", found: "\(source.manifest.format)", expected: "a safetensors file"), path: path)
+    }
+    if let digest = metadata["model.sha256"] {
+        context.perform(
+            Analysis<Void>("the model that \(path) was made of") { run in
+                guard run.modelDigest.description == digest else {
+                    throw FormatError(
+                        .invalid(field: "model.sha256", found: printable(digest), expected: "\(run.modelDigest), of this model"), path: path)
+                }
+            })
     }
     let file = TensorFile(source, path: path)
     let numbers = model.hyperparameters
@@ -90,17 +100,8 @@ struct GivenBases: RotationBases {
     private func bases(_ name: String, order: Int) throws -> [Matrix<Double>] {
         let matrices = try file.matrices(name, order: order)
         for matrix in isOrthogonal ? [] : matrices {
-            let product = Matrix.product(matrix, matrix, transposeA: true)
-            var deviation = 0.0
-            for row in 0..<order {
-                for column in 0..<order {
-                    let distance = abs(product[row, column] - (row == column ? 1 : 0))
-                    // Not `max`, which may let NaN pass.
-                    if !(distance <= deviation), !deviation.isNaN { deviation = distance }
-                }
-            }
-            // Orthogonal matrices in F32 are within a few times 1e-7.
-            guard deviation < 1e-5 else {
+            let deviation = matrix.deviationFromOrthogonal
+            guard deviation < Matrix<Double>.orthogonalTolerance else {
                 throw file.error(name, "basis", found: "PᵀP off the identity by \(deviation)", expected: "an orthogonal matrix, to 1e-5")
             }
         }

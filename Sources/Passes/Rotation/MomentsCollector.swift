@@ -29,28 +29,31 @@ final class MomentsCollector: ForwardHooks {
 
     var moments: Moments { state.withLock { $0 } }
 
-    func input(_ place: LinearInput, layer: Int, rows: inout MutableSpan<Float>, columnCount: Int) {
+    func input(_ place: LinearInput, layer: Int, rows: inout MutableSpan<Float>, columnCount: Int) throws {
         guard parts.contains(.residual) else { return }
         switch place {
-        case .attention: add(rows.span, columnCount: columnCount, to: \.attention)
-        case .mlp: add(rows.span, columnCount: columnCount, to: \.mlp)
+        case .attention: try add(rows.span, columnCount: columnCount, to: \.attention)
+        case .mlp: try add(rows.span, columnCount: columnCount, to: \.mlp)
         default: break
         }
     }
 
-    func queries(layer: Int, rows: inout MutableSpan<Float>) {
-        if parts.contains(.keys), gathersQueries { addHeads(rows.span, count: numbers.heads, to: \.queries) }
+    func queries(layer: Int, rows: inout MutableSpan<Float>) throws {
+        if parts.contains(.keys), gathersQueries { try addHeads(rows.span, count: numbers.heads, to: \.queries) }
     }
 
-    func keys(layer: Int, rows: inout MutableSpan<Float>) {
-        if parts.contains(.keys) { addHeads(rows.span, count: numbers.keyValueHeads, to: \.keys) }
+    func keys(layer: Int, rows: inout MutableSpan<Float>) throws {
+        if parts.contains(.keys) { try addHeads(rows.span, count: numbers.keyValueHeads, to: \.keys) }
     }
 
-    func values(layer: Int, rows: inout MutableSpan<Float>) {
-        if parts.contains(.values) { addHeads(rows.span, count: numbers.keyValueHeads, to: \.values) }
+    func values(layer: Int, rows: inout MutableSpan<Float>) throws {
+        if parts.contains(.values) { try addHeads(rows.span, count: numbers.keyValueHeads, to: \.values) }
     }
 
-    private func add(_ rows: Span<Float>, columnCount: Int, to field: any WritableKeyPath<Moments, GramAccumulator?> & Sendable) {
+    private func add(
+        _ rows: Span<Float>, columnCount: Int, to field: any WritableKeyPath<Moments, GramAccumulator?> & Sendable
+    ) throws(NotFiniteRow) {
+        try checkSummable(rows, columnCount: columnCount)
         var gram = state.withLock { moments in
             defer { moments[keyPath: field] = nil }
             return moments[keyPath: field]
@@ -60,7 +63,10 @@ final class MomentsCollector: ForwardHooks {
         state.withLock { $0[keyPath: field] = updated }
     }
 
-    private func addHeads(_ rows: Span<Float>, count: Int, to field: any WritableKeyPath<Moments, [GramAccumulator]> & Sendable) {
+    private func addHeads(
+        _ rows: Span<Float>, count: Int, to field: any WritableKeyPath<Moments, [GramAccumulator]> & Sendable
+    ) throws(NotFiniteRow) {
+        try checkSummable(rows, columnCount: count * numbers.headDimension)
         var grams = state.withLock { moments in
             defer { moments[keyPath: field] = [] }
             return moments[keyPath: field]

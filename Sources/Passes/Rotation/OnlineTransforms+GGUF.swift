@@ -6,28 +6,37 @@ import Models
 //
 //     general.architecture              "resq"
 //     resq.base_architecture            string     what `general.architecture` would be
-//     resq.online.version               u32        1
+//     resq.online.version               u32        2
 //     resq.online.residual.widths       [u32; 3]   dimensions of low, middle, high
 //     resq.online.values.widths         [u32; 3]   the same for a head of the values
 //     resq.online.keys.widths           [u32; 3]   the same for a head of the keys
+//     resq.online.residual.rotated      bool       residual_rotation.weight [d, d] is there
+//     resq.online.values.rotated        bool       blk.N.attn_value_rotation.weight [key-value heads, h, h] is there for every layer
 //     resq.online.keys.rotated          bool       blk.N.attn_key_rotation.weight [h, h] is there for every layer
-//     resq.online.down.transform_seed   u64        when the inputs of down are transformed
+//     resq.online.down.transformed      bool       the next key is there
+//     resq.online.down.transform_seed   u64
 //     resq.online.activations.bits      [u32; 3]   of low, middle, high; when they are rounded, as for the next
 //     resq.online.down.bits             u32
 //     resq.online.key_values.bits       [u32; 3]
 //     resq.online.key_rotation.bits     u32
+//
+// Version 1 had neither the rotations of the stream and of values nor the three keys that end in `rotated` and
+// `transformed`, but for that of the keys.
 
 extension OnlineTransforms {
     /// Writes the keys; the rotations' tensors are the caller's.
     func describe(in metadata: inout GGUFMetadata) throws(ModelError) {
         guard let base = metadata["general.architecture"]?.string else { throw ModelError(.missingKey(key: "general.architecture")) }
         metadata["general.architecture"] = .string(OnlineDescription.architecture)
-        metadata["resq.online.version"] = .u32(1)
+        metadata["resq.online.version"] = .u32(2)
         metadata["resq.base_architecture"] = .string(base)
         metadata["resq.online.residual.widths"] = residual.value
         metadata["resq.online.values.widths"] = values.value
         metadata["resq.online.keys.widths"] = keys.value
+        metadata["resq.online.residual.rotated"] = .bool(residualRotation != nil)
+        metadata["resq.online.values.rotated"] = .bool(!valueRotations.isEmpty)
         metadata["resq.online.keys.rotated"] = .bool(!keyRotations.isEmpty)
+        metadata["resq.online.down.transformed"] = .bool(downSeed != nil)
         if let downSeed { metadata["resq.online.down.transform_seed"] = .u64(downSeed) }
         if let bits = rounding?.activations { metadata["resq.online.activations.bits"] = bits.value }
         if let bits = rounding?.down { metadata["resq.online.down.bits"] = .u32(UInt32(bits)) }
@@ -59,15 +68,17 @@ struct OnlineDescription {
     private let metadata: GGUFMetadata
     private let rotations: [String: LazyTensor]
     private let path: String?
+    private let version: Int
 
     /// - Returns: `nil` for a file of another architecture.
     /// - Throws: `ModelError` for a version this program does not know.
     init?(takenFrom container: inout ContainerMetadata, _ tensors: inout [LazyTensor], path: String?) throws(ModelError) {
         guard case .gguf(var metadata) = container, metadata["general.architecture"]?.string == Self.architecture else { return nil }
         guard let version = metadata["resq.online.version"]?.integer else { throw ModelError(.missingKey(key: "resq.online.version"), path: path) }
-        guard version == 1 else {
-            throw ModelError(.invalidKey(key: "resq.online.version", found: "\(version)", expected: "1"), path: path)
+        guard (1...2).contains(version) else {
+            throw ModelError(.invalidKey(key: "resq.online.version", found: "\(version)", expected: "1 or 2"), path: path)
         }
+        self.version = version
         guard let base = metadata["resq.base_architecture"]?.string else {
             throw ModelError(.missingKey(key: "resq.base_architecture"), path: path)
         }
@@ -78,7 +89,10 @@ struct OnlineDescription {
         }
         metadata["general.architecture"] = .string(base)
         container = .gguf(metadata)
-        func isRotation(_ name: String) -> Bool { name.hasPrefix("blk.") && name.hasSuffix(".attn_key_rotation.weight") }
+        func isRotation(_ name: String) -> Bool {
+            name == OnlineTransforms.residualRotationName
+                || name.hasPrefix("blk.") && [".attn_value_rotation.weight", ".attn_key_rotation.weight"].contains(where: name.hasSuffix)
+        }
         rotations = Dictionary(tensors.filter { isRotation($0.info.name) }.map { ($0.info.name, $0) }, uniquingKeysWith: { first, _ in first })
         tensors.removeAll { isRotation($0.info.name) }
         try SplitTensors.read(&tensors, from: self.metadata, path: path)
@@ -92,19 +106,27 @@ struct OnlineDescription {
         online.residual = try widths("resq.online.residual.widths", total: numbers.hidden)
         online.values = try widths("resq.online.values.widths", total: numbers.headDimension)
         online.keys = try widths("resq.online.keys.widths", total: numbers.headDimension)
-        guard let isRotated = metadata["resq.online.keys.rotated"]?.bool else { throw error(.missingKey(key: "resq.online.keys.rotated")) }
-        if isRotated {
-            for layer in 0..<numbers.layers {
-                let name = OnlineTransforms.keyRotationName(layer: layer)
-                guard let tensor = rotations[name] else { throw error(.missingTensors(names: [name], count: 1)) }
-                let shape = [numbers.headDimension, numbers.headDimension]
-                guard tensor.info.shape == shape else {
-                    throw error(.shapeMismatch(tensor: name, found: tensor.info.shape, expected: shape))
-                }
-                online.keyRotations.append(tensor)
+        let head = numbers.headDimension
+        if try flag("resq.online.keys.rotated") {
+            online.keyRotations = try (0..<numbers.layers).map { layer throws(ModelError) in
+                try rotation(OnlineTransforms.keyRotationName(layer: layer), [head, head])
             }
         }
-        if let value = metadata["resq.online.down.transform_seed"] {
+        if version > 1 {
+            if try flag("resq.online.residual.rotated") {
+                online.residualRotation = try rotation(OnlineTransforms.residualRotationName, [numbers.hidden, numbers.hidden])
+            }
+            if try flag("resq.online.values.rotated") {
+                online.valueRotations = try (0..<numbers.layers).map { layer throws(ModelError) in
+                    try rotation(OnlineTransforms.valueRotationName(layer: layer), [numbers.keyValueHeads, head, head])
+                }
+            }
+        }
+        let seed = metadata["resq.online.down.transform_seed"]
+        if version > 1, try flag("resq.online.down.transformed"), seed == nil {
+            throw error(.missingKey(key: "resq.online.down.transform_seed"))
+        }
+        if let value = seed {
             guard case .u64(let seed) = value else {
                 throw error(.invalidKey(key: "resq.online.down.transform_seed", found: "a \(value.type)", expected: "a u64"))
             }
@@ -115,6 +137,17 @@ struct OnlineDescription {
             keyRotation: try width("resq.online.key_rotation.bits"))
         online.rounding = rounding == ActivationRounding() ? nil : rounding
         return online
+    }
+
+    private func flag(_ key: String) throws(ModelError) -> Bool {
+        guard let value = metadata[key]?.bool else { throw error(.missingKey(key: key)) }
+        return value
+    }
+
+    private func rotation(_ name: String, _ shape: [Int]) throws(ModelError) -> LazyTensor {
+        guard let tensor = rotations[name] else { throw error(.missingTensors(names: [name], count: 1)) }
+        guard tensor.info.shape == shape else { throw error(.shapeMismatch(tensor: name, found: tensor.info.shape, expected: shape)) }
+        return tensor
     }
 
     private func widths(_ key: String, total: Int) throws(ModelError) -> SubspaceWidths {

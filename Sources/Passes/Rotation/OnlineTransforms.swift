@@ -13,6 +13,10 @@ public struct OnlineTransforms: Sendable {
     var keys: SubspaceWidths
     /// U_C of each layer, `[h, h]`; empty when queries and keys stay as they are.
     var keyRotations: [LazyTensor] = []
+    /// U_A, `[d, d]`, which is part of the weights; `nil` when the stream stands as it did.
+    var residualRotation: LazyTensor?
+    /// U_B of each layer, `[key-value heads, h, h]`, part of the weights too; empty when values stand as they did.
+    var valueRotations: [LazyTensor] = []
     /// The seed of the transform T of the inputs of down; `nil` when there is none.
     var downSeed: UInt64?
     /// How activations, keys and values are rounded; `nil` for not at all.
@@ -28,6 +32,11 @@ public struct OnlineTransforms: Sendable {
     /// Whether the model is no ordinary one any more: a runtime that knows nothing of this would compute something else.
     var needsRuntime: Bool { !keyRotations.isEmpty || downSeed != nil || rounding != nil }
 
+    /// What a file holds of the rotations, in this order.
+    var rotations: [LazyTensor] { (residualRotation.map { [$0] } ?? []) + valueRotations + keyRotations }
+
+    static let residualRotationName = "residual_rotation.weight"
+    static func valueRotationName(layer: Int) -> String { "blk.\(layer).attn_value_rotation.weight" }
     static func keyRotationName(layer: Int) -> String { "blk.\(layer).attn_key_rotation.weight" }
 }
 
@@ -108,26 +117,3 @@ extension TensorGraph {
     }
 }
 
-/// A rotation of one block as a tensor, for those who multiply with it while the model runs.
-private struct RotationMatrix: TensorOperation {
-    let rotation: LazyRotation
-
-    var summary: String { "rotation: \(rotation.summary)" }
-    var inputs: [LazyTensor] { [] }
-
-    func rows(_ range: Range<Int>, of info: TensorInfo) throws -> TensorBytes {
-        let matrix = try rotation.make().matrix
-        return try encodedRows(range, of: info) { rows, values in
-            for (index, element) in (rows.lowerBound * info.columnCount..<rows.upperBound * info.columnCount).enumerated() {
-                values[index] = Float(matrix.elements[element])
-            }
-        }
-    }
-}
-
-extension LazyTensor {
-    static func matrix(of rotation: LazyRotation, order: Int, name: String) throws -> LazyTensor {
-        let info = try TensorInfo(name: name, encoding: .plain(.f32), shape: [order, order])
-        return LazyTensor(info: info, operation: RotationMatrix(rotation: rotation), history: ["rotation (\(rotation.summary))"])
-    }
-}

@@ -16,18 +16,21 @@ extension TensorGraph {
         // The sum of the stream's moments, those of two inputs and the eigensolver's copies; some thousand tokens on their way.
         let activations = LayerStream.tokensAtOnce(hidden: numbers.hidden) * 4 * 8 * numbers.hidden
         let peak = 8 * 8 * numbers.hidden * numbers.hidden + activations + 2 * LayerStream.memoryBudget
-        let analysis = Analysis<GivenBases>(summary, peakMemoryByteCount: peak) { run in
+        if parts.contains(.residual), calibration.tokenCount < numbers.hidden {
+            context.report(
+                .warning,
+                "the calibration has \(calibration.tokenCount) tokens for a residual stream of \(numbers.hidden): more sequences make better bases")
+        }
+        let work = walkWork(tokens: calibration.tokenCount, context: calibration.context)
+            + basesWork(tokens: calibration.tokenCount, parts: parts, weighsWeights: weighsWeights)
+        let analysis = Analysis<GivenBases>(summary, peakMemoryByteCount: peak, work: work) { run in
             let windows = try calibration.windows(in: run)
-            if parts.contains(.residual), windows.tokenCount < numbers.hidden {
-                run.report(
-                    .warning,
-                    "the calibration has \(windows.tokenCount) tokens for a residual stream of \(numbers.hidden): more sequences make better bases")
-            }
             let chains = graph.tensors.map { "\($0.info.name) \($0.chain)" }.joined(separator: "\n")
             let folder = try run.folder(
                 for: "bases", key: [windows.digest, Digest(of: chains), Digest(of: summary), Digest(of: "\(parts.rawValue)")])
             let path = try PrincipalBasesRun(
-                graph: graph, windows: windows, parts: parts, weighsWeights: weighsWeights, folder: folder, threadCount: run.threadCount
+                graph: graph, windows: windows, parts: parts, weighsWeights: weighsWeights, folder: folder, modelDigest: run.modelDigest,
+                threadCount: run.threadCount
             ).run(progress: run.progress)
             return GivenBases(file: TensorFile(try openTensorSource(at: path), path: path), numbers: numbers, isOrthogonal: true)
         }

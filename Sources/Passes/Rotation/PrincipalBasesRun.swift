@@ -14,7 +14,7 @@ import ResQ
 /// CoQuant (arXiv 2604.26378).
 ///
 /// Each finished layer is a file in the folder, and a killed run goes on at the first that has none, with the same bytes
-/// at the end.
+/// at the end. When all are joined in one file, that alone stays.
 struct PrincipalBasesRun {
     /// The model with its gains folded, so that a row is what will be rounded.
     let graph: TensorGraph
@@ -22,6 +22,8 @@ struct PrincipalBasesRun {
     let parts: RotationParts
     let weighsWeights: Bool
     let folder: String
+    /// Of the model as it was opened, recorded in the file.
+    let modelDigest: Digest
     let threadCount: Int
 
     /// - Returns: the file that holds the bases, as `GivenBases` reads it.
@@ -46,6 +48,7 @@ struct PrincipalBasesRun {
             }
         }
         try assemble(path, layerCount: network.layerCount, residual: residual)
+        removeAllBut(path, layerCount: network.layerCount)
         return path
     }
 
@@ -106,7 +109,14 @@ struct PrincipalBasesRun {
             let source = try openTensorSource(at: layerPath(layer))
             tensors += source.manifest.tensors.enumerated().map { LazyTensor(info: $1, operation: SourceSlice(source: source, index: $0)) }
         }
-        try CalibrationRun.write(tensors, to: path, metadata: ["format": "resq.bases", "version": "1", "resq.version": toolVersion])
+        try CalibrationRun.write(
+            tensors, to: path,
+            metadata: ["format": "resq.bases", "version": "1", "resq.version": toolVersion, "model.sha256": modelDigest.description])
+    }
+
+    private func removeAllBut(_ path: String, layerCount: Int) {
+        let last = [momentsPath(layerCount - 1), LayerStream.path(in: folder, layer: layerCount)]
+        for file in (0..<layerCount).map(layerPath) + last { try? FileManager.default.removeItem(atPath: file) }
     }
 
     private func write(_ moments: Matrix<Double>, afterLayer layer: Int) throws {

@@ -2,12 +2,6 @@ import Formats
 import LinearAlgebra
 import ResQ
 
-/// An orthogonal matrix that is made when it is first needed, and one phrase that tells it from any other.
-struct LazyRotation: Sendable {
-    let summary: String
-    let make: @Sendable () throws -> BlockRotation
-}
-
 /// The input side of a weight, rotated; or a bias, whose elements are outputs.
 ///
 ///     W ← W U
@@ -16,6 +10,7 @@ struct RotateColumns: RowwiseOperation {
     let rotation: LazyRotation
 
     var summary: String { "rotate columns: \(rotation.summary)" }
+    var rotationWorkPerElement: Int { 2 * rotation.order }
 
     func change(_ rows: Range<Int>, _ values: inout MutableSpan<Float>) throws {
         try rotation.make().rotateColumns(of: &values, threadCount: 1)
@@ -61,6 +56,7 @@ struct RotateRows: TensorOperation {
 
     var summary: String { "rotate rows from \(first): \(rotation.summary)" }
     var inputs: [LazyTensor] { [input] }
+    var rotationWorkPerElement: Int { 2 * rotation.order }
 
     func rows(_ range: Range<Int>, of info: TensorInfo) throws -> TensorBytes {
         try encodedRows(range, of: info) { rows, values throws in

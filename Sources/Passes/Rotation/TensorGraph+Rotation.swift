@@ -17,6 +17,18 @@ struct RotationParts: OptionSet, Sendable {
     static let down = RotationParts(rawValue: 8)
 }
 
+/// The rotations of a model's weights.
+private struct WeightRotations {
+    /// U_A.
+    var residual: LazyRotation?
+    /// U_B of each layer, one block for each key-value head; empty for none.
+    var values: [LazyRotation] = []
+    /// The seed of U_D.
+    var downSeed: UInt64?
+    /// Whether U_D is taken back.
+    var isInverse = false
+}
+
 extension TensorGraph {
     /// Rotates the model and records what the runtime must do for it to compute the same function.
     ///
@@ -43,19 +55,53 @@ extension TensorGraph {
         if parts.contains(.keys), !online.keyRotations.isEmpty { throw refuse("queries and keys have a rotation already") }
         if parts.contains(.down), online.downSeed != nil { throw refuse("the inputs of down are transformed already") }
         let rotations = ModelRotations(settings, numbers: numbers, bases: try bases(parts, settings, pass: pass, in: context))
+        var applied = WeightRotations()
+        if parts.contains(.residual) {
+            let rotation = LazyRotation(summary: "residual, \(rotations.summary)", order: numbers.hidden) { try rotations.residual() }
+            applied.residual = rotation
+            online.residualRotation = try .matrix(
+                of: online.residualRotation.map(LazyRotation.init(reading:))?.followed(by: rotation) ?? rotation,
+                shape: [numbers.hidden, numbers.hidden], name: OnlineTransforms.residualRotationName)
+        }
+        let head = numbers.headDimension
+        if parts.contains(.values) {
+            applied.values = (0..<numbers.layers).map { layer in
+                LazyRotation(summary: "values of layer \(layer), \(rotations.summary)", order: head) { try rotations.values(layer: layer) }
+            }
+            let earlier = online.valueRotations.map(LazyRotation.init(reading:))
+            online.valueRotations = try applied.values.enumerated().map { layer, rotation in
+                try .matrix(
+                    of: earlier.isEmpty ? rotation : earlier[layer].followed(by: rotation), shape: [numbers.keyValueHeads, head, head],
+                    name: OnlineTransforms.valueRotationName(layer: layer))
+            }
+        }
         if parts.contains(.keys) {
             online.keyRotations = try (0..<numbers.layers).map { layer in
-                let rotation = LazyRotation(summary: "keys of layer \(layer), \(rotations.summary)") {
+                let rotation = LazyRotation(summary: "keys of layer \(layer), \(rotations.summary)", order: head) {
                     BlockRotation(blocks: [try rotations.keys(layer: layer)])
                 }
-                return try LazyTensor.matrix(of: rotation, order: numbers.headDimension, name: OnlineTransforms.keyRotationName(layer: layer))
+                return try .matrix(of: rotation, shape: [head, head], name: OnlineTransforms.keyRotationName(layer: layer))
             }
         }
         if parts.contains(.down) {
             online.downSeed = settings.seed
+            applied.downSeed = settings.seed
         }
-        try apply(parts, rotations, pass: pass)
+        try apply(applied)
         self.online = online
+    }
+
+    /// Takes back what rotations made of the weights, as far as the model knows them: the function stays, the axes are
+    /// those that the model had.
+    mutating func takeBackRotations() throws {
+        guard let online else { return }
+        try apply(
+            WeightRotations(
+                residual: online.residualRotation.map { LazyRotation(reading: $0).inverse },
+                values: online.valueRotations.map { LazyRotation(reading: $0).inverse }, downSeed: online.downSeed, isInverse: true))
+        self.online?.residualRotation = nil
+        self.online?.valueRotations = []
+        self.online?.downSeed = nil
     }
 
     /// The bases that come from data; `nil` for others.
@@ -67,7 +113,7 @@ extension TensorGraph {
         case .principal(let weighsWeights):
             // The transform of down needs no basis.
             try parts == .down ? nil : principalBases(parts.subtracting(.down), weighsWeights: weighsWeights, pass: pass, in: context)
-        case .file(let path): try basesFile(try context.open(path), path: path, for: self, parts: parts, pass: pass)
+        case .file(let path): try basesFile(try context.open(path), path: path, for: self, parts: parts, pass: pass, in: context)
         }
     }
 
@@ -92,30 +138,28 @@ extension TensorGraph {
         }
     }
 
-    private mutating func apply(_ parts: RotationParts, _ rotations: ModelRotations, pass: String) throws {
+    private mutating func apply(_ rotations: WeightRotations) throws {
         guard let model else { return }
         let numbers = model.hyperparameters
         let (groupSize, valueRows) = (numbers.heads / numbers.keyValueHeads, numbers.keyValueHeads * numbers.headDimension)
         let store = RotatedPanels.Store()
-        let residual = LazyRotation(summary: "residual, \(rotations.summary)") { try rotations.residual() }
         try mapTensors { tensor in
             guard let match = model.match(name: tensor.info.name) else { return [tensor] }
             var result = tensor
-            if parts.contains(.values), let layer = match.layer {
-                let values = LazyRotation(summary: "values of layer \(layer), \(rotations.summary)") { try rotations.values(layer: layer) }
-                let repeated = LazyRotation(summary: values.summary) { try rotations.values(layer: layer).repeatingEachBlock(groupSize) }
+            if let layer = match.layer, rotations.values.indices.contains(layer) {
+                let values = rotations.values[layer]
                 switch match.role {
                 case .v: result = try result.rotatingRows(by: values, keeping: store)
                 case .qkv: result = try result.rotatingRows(by: values, from: tensor.info.rowCount - valueRows, keeping: store)
                 case .vBias: result = try result.rotatingColumns(by: values)
-                case .o: result = try result.rotatingColumns(by: repeated)
+                case .o: result = try result.rotatingColumns(by: values.repeatingEachBlock(groupSize))
                 default: break
                 }
             }
-            if parts.contains(.down), match.role.isDown {
-                result = try result.transformingColumns(seed: rotations.settings.seed)
+            if let seed = rotations.downSeed, match.role.isDown {
+                result = try result.transformingColumns(seed: seed, isInverse: rotations.isInverse)
             }
-            if parts.contains(.residual) {
+            if let residual = rotations.residual {
                 switch match.role.residualSide {
                 case .input: result = try result.rotatingColumns(by: residual)
                 case .output where tensor.info.shape.count == 1: result = try result.rotatingColumns(by: residual)

@@ -11,13 +11,15 @@ extension BlockTypeRounding {
         let widest = (types.keys.map { $0 } + splits.keys).compactMap { graph[$0]?.info.columnCount }.max() ?? 0
         let beside = residual.map { ", residual \($0.summary)" } ?? ""
         let summary = "round with gptq, damping \(damping)\(actOrder ? ", act-order" : "")\(beside), calibrated on \(calibration.summary)"
-        return Analysis(summary, peakMemoryByteCount: peakMemory(of: graph, network, widest: widest)) { run in
+        if calibration.tokenCount < widest {
+            context.report(
+                .warning,
+                "the calibration has \(calibration.tokenCount) tokens for inputs of up to \(widest) channels: more sequences make better weights")
+        }
+        let work = graph.walkWork(tokens: calibration.tokenCount, context: calibration.context, gateAndUp: 2)
+            + graph.roundingWork(of: types.keys.map { $0 } + splits.keys, tokens: calibration.tokenCount)
+        return Analysis(summary, peakMemoryByteCount: peakMemory(of: graph, network, widest: widest), work: work) { run in
             let windows = try calibration.windows(in: run)
-            if windows.tokenCount < widest {
-                run.report(
-                    .warning,
-                    "the calibration has \(windows.tokenCount) tokens for inputs of up to \(widest) channels: more sequences make better weights")
-            }
             let what = (types.map { "\($0.key) \($0.value.name)" } + splits.map { "\($0.key) \($0.value)" }).sorted().joined(separator: "\n")
             let chains = graph.tensors.map { "\($0.info.name) \($0.chain)" }.joined(separator: "\n")
             let folder = try run.folder(for: "gptq", key: [windows.digest, Digest(of: what), Digest(of: chains), Digest(of: summary)])

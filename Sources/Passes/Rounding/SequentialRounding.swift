@@ -1,4 +1,5 @@
 import Formats
+import Foundation
 import LinearAlgebra
 import Models
 
@@ -70,6 +71,8 @@ struct SequentialRounding {
                 progress.advance(1)
             }
         }
+        // What the layer after the last would read.
+        try? FileManager.default.removeItem(atPath: LayerStream.path(in: folder, layer: count))
         return (0..<count).map(layerPath)
     }
 
@@ -100,7 +103,7 @@ struct SequentialRounding {
                 let experts = names.filter { $0.role == role }.map(\.name)
                 for (expert, name) in experts.enumerated() {
                     let moments = collector.moments(place(expert))
-                            try progress.checkCancellation()
+                    try progress.checkCancellation()
                     guard let weight = block[role, expert: expert], let rounded = try round(name, weight, moments) else { continue }
                     block[role, expert: expert] = rounded.weight
                     done.append(name, rounded)
@@ -190,7 +193,7 @@ final class MomentCollector: ForwardHooks, @unchecked Sendable {  // used from t
 
     func input(_ place: LinearInput, layer: Int, rows: inout MutableSpan<Float>, columnCount: Int) throws {
         guard watched(place) else { return }
-        if let bad = Codec.firstNonFinite(rows.span) { throw NotFiniteRow(row: bad / columnCount) }
+        try checkSummable(rows.span, columnCount: columnCount)
         var gram = grams.removeValue(forKey: place) ?? GramAccumulator(dimension: columnCount)
         gram.add(rows.span, rowCount: rows.count / columnCount, stride: columnCount, threadCount: threadCount)
         grams[place] = gram

@@ -210,6 +210,12 @@ private func logits(_ graph: TensorGraph, _ sequences: [[Int]], hooks: (any Forw
         ("resq.base_architecture", "resq.base_architecturf", "'resq.base_architecture' is missing"),
         ("resq.online.keys.widths", "resq.online.keys.widthz", "'resq.online.keys.widths' is missing"),
         ("resq.online.keys.rotated", "resq.online.keys.rotatee", "'resq.online.keys.rotated' is missing"),
+        ("resq.online.values.rotated", "resq.online.values.rotatee", "'resq.online.values.rotated' is missing"),
+        ("resq.online.residual.rotated", "resq.online.residual.rotatee", "'resq.online.residual.rotated' is missing"),
+        ("resq.online.down.transformed", "resq.online.down.transformee", "'resq.online.down.transformed' is missing"),
+        ("resq.online.down.transform_seed", "resq.online.down.transform_feed", "'resq.online.down.transform_seed' is missing"),
+        ("residual_rotation.weight", "residual_rotatiom.weight", "1 tensors are missing: 'residual_rotation.weight'"),
+        ("blk.0.attn_value_rotation.weight", "blk.5.attn_value_rotation.weight", "1 tensors are missing: 'blk.0.attn_value_rotation.weight'"),
         ("blk.1.attn_key_rotation.weight", "blk.7.attn_key_rotation.weight", "1 tensors are missing: 'blk.1.attn_key_rotation.weight'"),
         ("\u{3}\0\0\0\0\0\0\0\0\0\0\0\u{e}\0\0\0\u{2}\0\0\0", "\u{3}\0\0\0\0\0\0\0\0\0\0\0\u{f}\0\0\0\u{2}\0\0\0", "three widths that are 16 together"),
     ]) func aFileWithoutItsTransformsIsRefused(what: String, by: String, message: String) throws {

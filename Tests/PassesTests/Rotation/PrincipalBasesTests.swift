@@ -22,20 +22,14 @@ import Testing
             let (a, b) = (Int.random(in: 0..<8, using: &generator), Int.random(in: 0..<8, using: &generator))
             return a * b / 8
         }
-        let header = "{'descr': '<i4', 'fortran_order': False, 'shape': (\(tokens.count),), }"
-        var bytes: [UInt8] = [0x93]
-        bytes += Array("NUMPY".utf8)
-        bytes += [1, 0, UInt8(header.utf8.count), 0]
-        bytes += Array(header.utf8)
-        for token in tokens { bytes += [UInt8(token), 0, 0, 0] }
-        text = try folder.write(bytes, to: "tokens.npy")
+        text = try folder.write(numPyBytes(tokens), to: "tokens.npy")
     }
 
-    private func conversion(_ passes: String, to name: String) throws -> Conversion {
+    private func conversion(_ passes: String, from input: String? = nil, to name: String) throws -> Conversion {
         let recipe = try Recipe.parse(
             "{recipe: 1, name: t, calibration: {text: '\(text)', sequences: 6, context: 48, seed: 2}, passes: [\(passes)]}", file: "t")
         return try Conversion(
-            input: model, passes: try recipe.passes.map { try PassRegistry.builtIn.pass(for: $0) },
+            input: input ?? model, passes: try recipe.passes.map { try PassRegistry.builtIn.pass(for: $0) },
             output: Output(path: folder.path(name), format: .gguf), onFallback: .error, provenance: ("text", "t"), architectures: .builtIn,
             calibration: recipe.calibration)
     }
@@ -105,7 +99,68 @@ import Testing
         #expect(try FileManager.default.subpathsOfDirectory(atPath: work).contains { $0.hasSuffix("/bases-0.safetensors") })
         _ = try conversion(passes, to: "resumed").run(threadCount: 3, workDirectory: work)
         #expect(try folder.read("resumed") == folder.read("whole"))
-        #expect(try FileManager.default.contentsOfDirectory(atPath: work) == ["lock"])
+    }
+
+    /// What was found stays in the work directory, without what it was found with, and serves whoever needs the same.
+    @Test func basesAndRoundedWeightsAreUsedAgain() throws {
+        let passes = "{use: resq.rotate}, {use: quantize, with: {rules: [{match: {role: linear}, type: {split: {high: int8, low: int4}}, rounding: gptq}]}}"
+        let work = folder.path("work")
+        _ = try conversion(passes, to: "first").run(threadCount: 1, workDirectory: work)
+        let files = try FileManager.default.subpathsOfDirectory(atPath: work)
+        #expect(Set(files.map { $0.split(separator: "/").last ?? "" }).subtracting(["lock"]).filter { $0.contains(".") } == [
+            "bases.safetensors", "rounded-0.safetensors", "rounded-1.safetensors",
+        ])
+        let worked = Mutex<[String]>([])
+        let progress = Passes.Progress { state in
+            if [.calibrating, .rounding].contains(state.phase) { worked.withLock { $0.append("\(state.phase)") } }
+        }
+        _ = try conversion(passes + ", {use: resq.online}", to: "second").run(threadCount: 1, workDirectory: work, progress: progress)
+        #expect(worked.withLock { $0 } == [])
+        _ = try conversion(passes + ", {use: resq.online}", to: "third").run(threadCount: 1)
+        #expect(try folder.read("second") == folder.read("third"))
+        // Other rules need the same bases, and weights of their own.
+        _ = try conversion(passes.replacing("int4", with: "int3"), to: "fourth").run(threadCount: 1, workDirectory: work, progress: progress)
+        #expect(Set(worked.withLock { $0 }) == ["rounding"])
+    }
+
+    @Test func basesOfAnotherModelAreRefusedBeforeAnythingIsDone() throws {
+        let other = try SmallModel(seed: 2).write(to: folder, as: "other")
+        let work = folder.path("work")
+        _ = try conversion("{use: resq.rotate}", to: "a.gguf").run(threadCount: 1, workDirectory: work)
+        let bases = try #require(try FileManager.default.subpathsOfDirectory(atPath: work).first { $0.hasSuffix("bases.safetensors") })
+        let passes = "{use: resq.rotate, with: {basis: '\(work)/\(bases)'}}, {use: resq.online}"
+        // Those of this model serve again.
+        _ = try conversion(passes, to: "b.gguf").run(threadCount: 1)
+        #expect {
+            _ = try conversion(passes, from: other, to: "c.gguf").run(threadCount: 1)
+        } throws: { "\($0)".contains("bases.safetensors: ") && "\($0)".contains("model.sha256") && "\($0)".contains("of this model") }
+        #expect(!folder.names.contains { $0.hasPrefix("c.gguf") })
+    }
+
+    /// What a plan can know of the calibration, it says.
+    @Test func aCalibrationThatCannotBeIsRefusedWhenPlanned() throws {
+        func plan(_ calibration: String, _ bytes: [UInt8]) throws -> [Diagnostic] {
+            let text = try folder.write(bytes, to: calibration.hasPrefix("ids") ? "ids.npy" : "text.txt")
+            let recipe = try Recipe.parse(
+                "{recipe: 1, name: t, calibration: {text: '\(text)', \(calibration.split(separator: ";")[1])}, passes: [{use: resq.rotate}]}", file: "t")
+            return try Conversion(
+                input: model, passes: try recipe.passes.map { try PassRegistry.builtIn.pass(for: $0) },
+                output: Output(path: folder.path("out"), format: .gguf), onFallback: .error, provenance: ("text", "t"),
+                architectures: .builtIn, calibration: recipe.calibration
+            ).plan(threadCount: 1).diagnostics
+        }
+        func expectRefusal(_ calibration: String, _ bytes: [UInt8], saying words: String) {
+            #expect { _ = try plan(calibration, bytes) } throws: { "\($0)".contains(words) }
+        }
+        let letters = Array(repeating: Array("abc ".utf8), count: 10).flatMap(\.self)
+        expectRefusal("text; context: 24", letters, saying: "the text has 20 tokens, a window needs 24")
+        expectRefusal("text; context: 129", letters, saying: "129")
+        expectRefusal("ids; context: 4", numPyBytes([1, 2, 9, 3, 4]), saying: "9")
+        expectRefusal("ids; context: 6", numPyBytes([1, 2, 3, 3, 4]), saying: "the text has 5 tokens, a window needs 6")
+        #expect(try plan("text; context: 20, sequences: 3", letters) == [
+            Diagnostic(.warning, "the calibration has 60 tokens for a residual stream of 64: more sequences make better bases")
+        ])
+        #expect(try plan("text; context: 20, sequences: 4", letters).isEmpty)
     }
 
     /// With everything split, and with what a head-wise layout gathers alone.

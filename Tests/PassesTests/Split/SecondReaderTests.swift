@@ -69,6 +69,9 @@ private enum SecondReader {
             let digest = SHA256.hash(data: Data(bytes(values))).map { String(format: "%02x", $0) }.joined()
             #expect(theirs.removeValue(forKey: match.ggufName) == digest, "\(tensor.info.name)")
         }
-        #expect(theirs.keys.sorted() == ["blk.0.attn_key_rotation.weight", "blk.1.attn_key_rotation.weight"])
+        #expect(theirs.keys.sorted() == [
+            "blk.0.attn_key_rotation.weight", "blk.0.attn_value_rotation.weight", "blk.1.attn_key_rotation.weight",
+            "blk.1.attn_value_rotation.weight", "residual_rotation.weight",
+        ])
     }
 }

@@ -1,0 +1,15 @@
+import Models
+
+/// Refuses rows whose second moments `Float` cannot hold: NaN, infinities, and numbers so large that some hundreds of
+/// their squares overflow.
+///
+/// - Throws: `NotFiniteRow` for the first of them.
+func checkSummable(_ rows: Span<Float>, columnCount: Int) throws(NotFiniteRow) {
+    let limit: Float = 1e17
+    for start in stride(from: 0, to: rows.count, by: columnCount) {
+        // Without a branch inside, so that it vectorizes; a NaN is not below the limit either.
+        var isSummable = true
+        for index in start..<start + columnCount { isSummable = isSummable && rows[index].magnitude < limit }
+        guard isSummable else { throw NotFiniteRow(row: start / columnCount) }
+    }
+}
