@@ -31,8 +31,8 @@ func gram(order: Int) -> GramAccumulator {
     return gram
 }
 
-func productRate() -> Double {
-    let (rows, inputs, outputs) = (1024, 2048, 2048)
+func productRate(rows: Int) -> Double {
+    let (inputs, outputs) = (2048, 4096)
     let (x, weight) = (draw(rows * inputs), draw(inputs * outputs))
     var y = [Float](repeating: 0, count: rows * outputs)
     return 2 * Double(rows * inputs * outputs) / seconds {
@@ -130,7 +130,7 @@ func storingRate() throws -> Double {
 
 let (compensation, rounding) = try roundingRates()
 let measured: [OperationKind: Double] = [
-    .products: productRate(), .attention: attentionRate(), .moments: momentsRate(), .eigenvectors: try eigenvectorsRate(),
+    .products: productRate(rows: 1024), .narrowProducts: productRate(rows: 16), .attention: attentionRate(), .moments: momentsRate(), .eigenvectors: try eigenvectorsRate(),
     .factors: try factorsRate(), .compensation: compensation, .rounding: rounding, .rotation: try rotationRate(),
     .storing: try storingRate(),
 ]

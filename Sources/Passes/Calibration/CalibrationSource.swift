@@ -24,6 +24,9 @@ public struct CalibrationSource: Sendable {
     /// Tokens of all sequences.
     public var tokenCount: Int { settings.sequences * context }
 
+    /// What it takes to have the sequences.
+    var work: WorkEstimate { settings.text == nil ? graph.writingWork(tokens: tokenCount) : WorkEstimate() }
+
     /// One phrase that says which sequences these are.
     public var summary: String {
         "\(settings.text ?? "its own text"), \(settings.sequences) x \(context), seed \(settings.seed)"

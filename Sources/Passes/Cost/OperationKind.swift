@@ -4,6 +4,8 @@
 package enum OperationKind: String, CaseIterable, Sendable {
     /// Multiplications and additions of linear layers, in `Float`.
     case products
+    /// The same for few tokens at once, where weights are read more than multiplied with: a model that writes.
+    case narrowProducts = "narrow-products"
     /// Those of attention, between queries and keys and over values.
     case attention
     /// Those of second moments, upper triangles alone.
@@ -25,6 +27,7 @@ package enum OperationKind: String, CaseIterable, Sendable {
     package var rate: Double {
         switch self {
         case .products: 30e9
+        case .narrowProducts: 8e9
         case .attention: 15e9
         case .moments: 30e9
         case .eigenvectors: 3e9

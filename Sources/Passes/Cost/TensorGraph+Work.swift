@@ -22,6 +22,14 @@ extension TensorGraph {
         return (all, gateAndUp)
     }
 
+    /// What sequences take that the model writes itself, one token after another.
+    func writingWork(tokens: Int) -> WorkEstimate {
+        var work = WorkEstimate()
+        guard let numbers = model?.hyperparameters else { return work }
+        work[.narrowProducts] = Double(tokens) * (tokenProducts.all + 2 * Double(numbers.hidden) * Double(numbers.vocabulary))
+        return work
+    }
+
     /// One walk of tokens through all layers, the layers' weights and the tokens' embeddings computed on the way.
     /// - Parameter gateAndUp: how often gate and up are computed.
     func walkWork(tokens: Int, context: Int, gateAndUp: Int = 1) -> WorkEstimate {

@@ -20,7 +20,7 @@ public struct Conversion: Sendable {
     private let architectures: ArchitectureLibrary
     private let maximumRelativeError: Double?
     private let measuresRounding: Bool
-    private let calibrationTokenCount: Int?
+    private let calibration: CalibrationSource?
 
     /// Opens the input, runs the passes and lays the output out. Reads headers only.
     ///
@@ -40,9 +40,8 @@ public struct Conversion: Sendable {
         self.maximumRelativeError = maximumRelativeError
         let source = try openTensorSource(at: input)
         var graph = try TensorGraph(source, architectures: architectures)
-        let calibrationSource = calibration.map { CalibrationSource($0, modelPath: input, graph: graph) }
-        calibrationTokenCount = calibrationSource?.tokenCount
-        let context = PassContext(onFallback: onFallback, calibration: calibrationSource)
+        self.calibration = calibration.map { CalibrationSource($0, modelPath: input, graph: graph) }
+        let context = PassContext(onFallback: onFallback, calibration: self.calibration)
         for pass in passes { try pass.rewrite(&graph, in: context) }
         self.output = output
         self.graph = graph
@@ -79,16 +78,16 @@ public struct Conversion: Sendable {
 
     /// What a run that calibrates takes; `nil` for other runs, whose time is that of reading, rounding and writing.
     private var cost: Plan.Cost? {
-        guard let calibrationTokenCount, analyses.contains(where: { $0.work != WorkEstimate() }) else { return nil }
+        guard let calibration, analyses.contains(where: { $0.work != WorkEstimate() }) else { return nil }
         var writing = WorkEstimate()
         for tensor in export.tensors {
             writing[.storing] += Double(tensor.info.elementCount)
             writing[.rotation] += tensor.rotationWork
         }
-        let stages = analyses.filter { $0.work != WorkEstimate() }.map { (name: $0.summary, cpuSeconds: $0.work.cpuSeconds) }
-            + [(name: "write", cpuSeconds: writing.cpuSeconds)]
+        let stages = [("calibration sequences", calibration.work)] + analyses.map { ($0.summary, $0.work) } + [("write", writing)]
+        let needed = stages.filter { $0.1 != WorkEstimate() }.map { (name: $0.0, cpuSeconds: $0.1.cpuSeconds) }
         return Plan.Cost(
-            cpuSeconds: stages.reduce(0) { $0 + $1.cpuSeconds }, stages: stages, calibrationTokenCount: calibrationTokenCount)
+            cpuSeconds: needed.reduce(0) { $0 + $1.cpuSeconds }, stages: needed, calibrationTokenCount: calibration.tokenCount)
     }
 
     /// Computes and writes everything, reads it back, and gives the files their names.
