@@ -134,7 +134,7 @@ let measured: [OperationKind: Double] = [
     .factors: try factorsRate(), .compensation: compensation, .rounding: rounding, .rotation: try rotationRate(),
     .storing: try storingRate(),
 ]
-print("| operation | rate, 1e9 / CPU-s | in the table |\n|---|---|---|")
+print("| operation | units in a CPU-second | in the table |\n|---|---|---|")
 for kind in OperationKind.allCases {
-    print("| \(kind.rawValue) | \(measured[kind].map { ($0 / 1e7).rounded() / 100 } ?? .nan) | \(kind.rate / 1e9) |")
+    print("| \(kind.rawValue) | \(String(format: "%.2g", measured[kind] ?? .nan)) | \(String(format: "%.2g", kind.rate)) |")
 }

@@ -132,6 +132,31 @@ import TestSupport
         #expect(folder.everything == before)
     }
 
+    /// Time grows with the calibration, and bits are those of the weights: 4 and an eighth of 8, and 16 where nothing is rounded.
+    @Test func aPlanSaysWhatToExpect() async throws {
+        func plan(_ more: String...) async throws -> [String: Any] {
+            let base = ["plan", "resq-w4a4kv4", "--input", "model", "--output", "o.gguf", "--json", "--set", "calibration.context=64"]
+            return try #require(try json(try await resq(base + more, in: folder.path)) as? [String: Any])
+        }
+        let text = ["--set", "calibration.text=tokens.npy"]
+        let short = try await plan("--set", "calibration.sequences=16", text[0], text[1])
+        let long = try await plan("--set", "calibration.sequences=32", text[0], text[1])
+        let (a, b) = (try #require(short["expected_cpu_seconds"] as? Double), try #require(long["expected_cpu_seconds"] as? Double))
+        #expect(a > 0 && b > a && b < 2 * a)
+        #expect(short["calibration_tokens"] as? Int == 1024 && long["calibration_tokens"] as? Int == 2048)
+        #expect(try #require(short["peak_memory_bytes"] as? Int) > 0)
+        let stages = try #require(short["stages"] as? [[String: Any]])
+        #expect(stages.count == 3 && stages.last?["stage"] as? String == "write")
+        #expect(abs(stages.reduce(0) { $0 + ($1["expected_cpu_seconds"] as? Double ?? .nan) } - a) < 1e-9 * a)
+        // The model's own sequences have to be written first.
+        let own = try await plan("--set", "calibration.sequences=16")
+        #expect((own["stages"] as? [[String: Any]])?.first?["stage"] as? String == "calibration sequences")
+        let bits = try #require(short["bits_per_weight"] as? Double)
+        #expect(bits > 4.5 && bits < 6.5, "\(bits)")
+        let plain = try #require(try json(try await resq(["plan", "q8_0", "--input", "model", "--json"], in: folder.path)) as? [String: Any])
+        #expect(plain["expected_cpu_seconds"] == nil)
+    }
+
     /// The stream can be cut, and a head of 24, 8 or 4 dimensions cannot.
     @Test(arguments: [(96, 4, "an odd number"), (64, 8, "an odd number"), (32, 8, "an empty subspace")])
     func headsThatCannotBeSplitAreRefused(hidden: Int, heads: Int, words: String) async throws {

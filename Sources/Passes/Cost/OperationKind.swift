@@ -1,6 +1,7 @@
 /// The operations that take a calibrating recipe's time.
 ///
-/// Their rates are measured by `scripts/benchmarks/rates`, which prints this table; expected times are sums over it.
+/// Expected times are sums of amounts over rates. `scripts/benchmarks/rates` measures the rates and prints them beside those
+/// written here, which are of one thread of an AMD EPYC server with AVX-512 and OpenBLAS 0.3.21.
 package enum OperationKind: String, CaseIterable, Sendable {
     /// Multiplications and additions of linear layers, in `Float`.
     case products
@@ -26,16 +27,16 @@ package enum OperationKind: String, CaseIterable, Sendable {
     /// Units in a CPU-second.
     package var rate: Double {
         switch self {
-        case .products: 30e9
-        case .narrowProducts: 8e9
-        case .attention: 15e9
-        case .moments: 30e9
-        case .eigenvectors: 3e9
-        case .factors: 20e9
-        case .compensation: 30e9
-        case .rounding: 2e6
-        case .rotation: 15e9
-        case .storing: 100e6
+        case .products: 72e9
+        case .narrowProducts: 36e9
+        case .attention: 49e9
+        case .moments: 59e9
+        case .eigenvectors: 3.7e9
+        case .factors: 18e9
+        case .compensation: 62e9
+        case .rounding: 10e6
+        case .rotation: 23e9
+        case .storing: 240e6
         }
     }
 }

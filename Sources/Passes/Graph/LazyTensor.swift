@@ -38,6 +38,15 @@ public struct LazyTensor: Sendable {
         return info.byteCount
     }
 
+    /// The weights of the model that the tensor stands for.
+    var weightCount: Int {
+        switch operation {
+        case let stored as SameBytes: stored.input.info.elementCount
+        case is RotationMatrix: 0
+        default: info.elementCount
+        }
+    }
+
     /// The same tensor under another name.
     public func renamed(_ name: String) -> LazyTensor {
         LazyTensor(info: info.renamed(name), operation: operation, history: history)

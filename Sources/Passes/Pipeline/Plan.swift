@@ -17,7 +17,7 @@ public struct Plan: Sendable {
     public var tensors: [Tensor]
     /// Bytes of all output files before compression.
     public var totalByteCount: Int
-    /// Average stored bits per element, headers left out.
+    /// Average stored bits per weight of the model; headers are left out, and what is kept beside weights counts as bits alone.
     public var bitsPerWeight: Double
     /// An upper estimate of anonymous memory.
     public var peakMemoryByteCount: Int
@@ -44,7 +44,7 @@ extension Plan {
                 byteCount: tensor.info.byteCount, rule: tensor.history.last ?? "as it was")
         }
         totalByteCount = export.layout.byteCount
-        let elementCount = tensors.reduce(0) { $0 + $1.shape.reduce(1, *) }
+        let elementCount = export.tensors.reduce(0) { $0 + $1.weightCount }
         let bits = Double(tensors.reduce(0) { $0 + $1.byteCount }) * 8
         bitsPerWeight = elementCount > 0 ? bits / Double(elementCount) : 0
         peakMemoryByteCount = Plan.peakMemory(of: export, threadCount: threadCount)

@@ -78,7 +78,7 @@ extension Matrix<Double> {
 }
 
 /// The blocks of a rotation as a tensor: for those who multiply with it while the model runs, or take it back.
-private struct RotationMatrix: TensorOperation {
+struct RotationMatrix: TensorOperation {
     let rotation: LazyRotation
 
     var summary: String { "rotation: \(rotation.summary)" }

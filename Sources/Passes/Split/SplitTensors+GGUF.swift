@@ -25,7 +25,7 @@ extension LazyTensor {
 }
 
 /// Rows whose bytes stay and mean something else.
-private struct SameBytes: TensorOperation {
+struct SameBytes: TensorOperation {
     let input: LazyTensor
 
     var summary: String { "the same bytes" }

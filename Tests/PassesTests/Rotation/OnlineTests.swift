@@ -214,7 +214,7 @@ private func logits(_ graph: TensorGraph, _ sequences: [[Int]], hooks: (any Forw
         ("resq.online.residual.rotated", "resq.online.residual.rotatee", "'resq.online.residual.rotated' is missing"),
         ("resq.online.down.transformed", "resq.online.down.transformee", "'resq.online.down.transformed' is missing"),
         ("resq.online.down.transform_seed", "resq.online.down.transform_feed", "'resq.online.down.transform_seed' is missing"),
-        ("residual_rotation.weight", "residual_rotatiom.weight", "1 tensors are missing: 'residual_rotation.weight'"),
+        ("residual_rotation.weight", "residual_rotatiom.weight", "1 tensors have no place in this architecture: 'residual_rotatiom.weight'"),
         ("blk.0.attn_value_rotation.weight", "blk.5.attn_value_rotation.weight", "1 tensors are missing: 'blk.0.attn_value_rotation.weight'"),
         ("blk.1.attn_key_rotation.weight", "blk.7.attn_key_rotation.weight", "1 tensors are missing: 'blk.1.attn_key_rotation.weight'"),
         ("\u{3}\0\0\0\0\0\0\0\0\0\0\0\u{e}\0\0\0\u{2}\0\0\0", "\u{3}\0\0\0\0\0\0\0\0\0\0\0\u{f}\0\0\0\u{2}\0\0\0", "three widths that are 16 together"),

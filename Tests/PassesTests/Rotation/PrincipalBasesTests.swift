@@ -88,8 +88,8 @@ import Testing
         _ = try conversion(passes, to: "whole").run(threadCount: 1)
         let stopping = Mutex<Passes.Progress?>(nil)
         let progress = Passes.Progress { state in
-            // After the first layer of two.
-            if state.phase == .calibrating, state.done > state.total / 2 { stopping.withLock { $0 }?.cancel() }
+            // In the first layer of two, which is finished then.
+            if state.phase == .calibrating, state.done > 0 { stopping.withLock { $0 }?.cancel() }
         }
         stopping.withLock { $0 = progress }
         let work = folder.path("work")
@@ -107,9 +107,8 @@ import Testing
         let work = folder.path("work")
         _ = try conversion(passes, to: "first").run(threadCount: 1, workDirectory: work)
         let files = try FileManager.default.subpathsOfDirectory(atPath: work)
-        #expect(Set(files.map { $0.split(separator: "/").last ?? "" }).subtracting(["lock"]).filter { $0.contains(".") } == [
-            "bases.safetensors", "rounded-0.safetensors", "rounded-1.safetensors",
-        ])
+        let names: Set<Substring> = Set(files.compactMap { $0.split(separator: "/").last }.filter { $0.contains(".") })
+        #expect(names == ["bases.safetensors", "rounded-0.safetensors", "rounded-1.safetensors"])
         let worked = Mutex<[String]>([])
         let progress = Passes.Progress { state in
             if [.calibrating, .rounding].contains(state.phase) { worked.withLock { $0.append("\(state.phase)") } }

@@ -65,6 +65,40 @@ import Testing
         #expect(distance > 0 && distance < 5e-5)
     }
 
+    @Test(arguments: ForwardFixture.all.filter { $0.name.hasPrefix("gemma") })
+    func quarotIsRefusedWhereTheStreamCannotTurn(fixture: ForwardFixture) throws {
+        #expect {
+            _ = try difference(fixture, "{use: hadamard}")
+        } throws: { error in
+            guard case PipelineError.cannotApply("hadamard", let why) = error else { return false }
+            return why.contains("residual: false")
+        }
+        let distance = try difference(fixture, "{use: hadamard, with: {residual: false}}")
+        #expect(distance > 0 && distance < 5e-5)
+    }
+
+    /// Bases found in a calibration, as they are and weighed with the weights, through a file.
+    @Test(arguments: ForwardFixture.all, [false, true]) func principalDirectionsPreserveTheLogits(fixture: ForwardFixture, weighs: Bool) throws {
+        let scratch = try Scratch()
+        try fixture.write(to: scratch.path + "/model")
+        let text = try SequentialRoundingTests.tokenFile(scratch, vocabulary: 32)
+        let turnsStream = !fixture.name.hasPrefix("gemma")
+        let recipe = try Recipe.parse(
+            """
+            {recipe: 1, name: t, calibration: {text: \(text), sequences: 8, context: 24}, passes: [{use: resq.rotate, with:
+              {high-fraction: \(fraction(fixture)), weigh-weights: \(weighs), residual: \(turnsStream)}}]}
+            """, file: "t")
+        _ = try Conversion(
+            input: scratch.path + "/model", passes: try recipe.passes.map { try PassRegistry.builtIn.pass(for: $0) },
+            output: Output(path: scratch.path + "/out", format: .gguf), onFallback: .error, provenance: ("text", "t"), architectures: .builtIn,
+            calibration: recipe.calibration
+        ).run(threadCount: 2)
+        let before = try logits(try graph(at: scratch.path + "/model"), fixture)
+        let after = try logits(try graph(at: scratch.path + "/out"), fixture)
+        let distance = zip(before, after).map(largestDifference).max() ?? .nan
+        #expect(distance > 0 && distance < 5e-5)
+    }
+
     /// Rows of rotated tensors do not depend on which rows are asked for, how often, and in which order.
     @Test func runsOfRowsAreTheSameRows() throws {
         let scratch = try Scratch()
