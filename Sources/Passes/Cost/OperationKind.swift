@@ -1,7 +1,7 @@
 /// The operations that take a calibrating recipe's time.
 ///
 /// Expected times are sums of amounts over rates. `scripts/benchmarks/rates` measures the rates and prints them beside those
-/// written here, which are of one thread of an AMD EPYC server with AVX-512.
+/// written here, which are of one thread of an AMD EPYC server with AVX2.
 package enum OperationKind: String, CaseIterable, Sendable {
     /// Multiplications and additions of linear layers, in `Float`.
     case products
