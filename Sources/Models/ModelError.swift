@@ -19,7 +19,7 @@ public struct ModelError: Error, Sendable, Equatable {
         /// Text with a byte that is not UTF-8.
         case invalidText(byteOffset: Int)
         /// A model without a chat template, where one is needed.
-        case missingTemplate
+        case missingTemplate(known: [String])
         /// A chat template that cannot be read or rendered, or that refuses a conversation.
         case invalidTemplate(name: String, line: Int, why: String)
         /// An architecture file that breaks its own rules.
@@ -51,7 +51,10 @@ extension ModelError: CustomStringConvertible {
                 "tensor '\(tensor)' has shape \(found), expected \(expected)"
             case .unsupportedTokenizer(let what): "the tokenizer cannot be carried over: \(what)"
             case .invalidText(let byteOffset): "the text is not UTF-8 at byte \(byteOffset)"
-            case .missingTemplate: "the model has no chat template"
+            case .missingTemplate(let known):
+                known.isEmpty
+                    ? "the model has no chat template"
+                    : "the model has no chat template 'default', only \(known.map { "'\(printable($0))'" }.joined(separator: ", "))"
             case .invalidTemplate(let name, let line, let why): "chat template '\(printable(name))', line \(line): \(why)"
             case .invalidArchitecture(let field, let why): "architecture file, '\(field)': \(why)"
             }

@@ -49,7 +49,7 @@ struct Failure: Error {
         }
     }
 
-    private init(message: String, exitCode: Int32) {
+    init(message: String, exitCode: Int32) {
         // Names from files are already escaped; a line break would still make two errors of one.
         self.message = message.split(whereSeparator: \.isNewline).joined(separator: " ")
         self.exitCode = exitCode

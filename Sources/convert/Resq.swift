@@ -35,6 +35,7 @@ struct Resq: ParsableCommand {
         // A file-size limit then makes writes fail with an error that can be told, instead of ending the process.
         _ = signal(SIGXFSZ, SIG_IGN)
         do {
+            try checkArguments()
             var command = try parseAsRoot()
             try command.run()
         } catch {

@@ -72,6 +72,32 @@ import TestSupport
         expectRefusal(try await resq("tokenize", "model", "--text", "c.json", "--chat"), saying: "c.json")
     }
 
+    /// The folder `additional_chat_templates`, read as transformers reads it, and kept.
+    @Test func namedTemplatesMayHaveAFolderOfTheirOwn() async throws {
+        try folder.write(jsonBytes(["messages": [["role": "user", "content": "ab"]], "tools": [["name": "t"]]] as [String: Any]), to: "tools.json")
+        try folder.write(jsonBytes([["role": "user", "content": "ab"]]), to: "plain.json")
+        try folder.write(jsonBytes(["chat_template": "in the configuration"]), to: "model/tokenizer_config.json")
+        try FileManager.default.createDirectory(atPath: folder.path("model/additional_chat_templates"), withIntermediateDirectories: false)
+        try folder.write(Array("{{ messages[0].content }} tools".utf8), to: "model/additional_chat_templates/tool_use.jinja")
+        try folder.write(Array("no template".utf8), to: "model/additional_chat_templates/readme.txt")
+        func text(_ model: String, _ conversation: String) async throws -> String? {
+            try await object("tokenize", model, "--text", conversation, "--chat", "--json")["text"] as? String
+        }
+        #expect(try await text("model", "tools.json") == "ab tools")
+        expectRefusal(try await resq("tokenize", "model", "--text", "plain.json", "--chat"), saying: "no chat template 'default', only 'tool_use'")
+        try folder.write(Array("{{ messages[0].content }} main".utf8), to: "model/chat_template.jinja")
+        expectSuccess(try await resq("convert", "model", "copy", "--quiet"))
+        #expect(folder.everything.contains("copy/additional_chat_templates/tool_use.jinja"))
+        #expect(!folder.everything.contains("copy/additional_chat_templates/readme.txt"))
+        for model in ["model", "copy"] {
+            #expect(try await text(model, "tools.json") == "ab tools")
+            #expect(try await text(model, "plain.json") == "ab main")
+        }
+        try folder.write(Array([0x61, 0xFF]), to: "model/additional_chat_templates/tool_use.jinja")
+        expectRefusal(
+            try await resq("tokenize", "model", "--text", "plain.json", "--chat"), saying: "model/additional_chat_templates/tool_use.jinja", "not UTF-8")
+    }
+
     // MARK: generate
 
     @Test func generatedTextIsTheSameEveryTime() async throws {
@@ -178,6 +204,18 @@ import TestSupport
         expectRefusal(try await resq("generate", "model", "--tokens", "none.npy"), saying: "none.npy: the text is empty")
         expectRefusal(try await resq("generate", "model", "--tokens", "long.npy"), saying: "model: 129 tokens", "128")
         expectRefusal(try await resq("generate", "model", "--prompt", ""), saying: "--prompt: the text is empty")
+    }
+
+    /// An argument with a byte that no UTF-8 has, which only a shell can write here.
+    @Test func argumentsThatAreNotUTF8AreRefused() async throws {
+        func run(_ end: String) async throws -> Outcome {
+            let script = "exec \"$@\" " + end.replacing("BAD", with: "$(printf 'abc\\377d')")
+            return try await CommandTests.resq(["generate", "model"], in: folder.path, wrapper: ["sh", "-c", script, "sh"])
+        }
+        expectRefusal(try await run("--prompt \"BAD\""), saying: "argument 4 (--prompt): the text is not UTF-8 (at byte 3)")
+        expectRefusal(try await run("--max-tokens 1 \"--prompt=BAD\""), saying: "argument 5 (--prompt): the text is not UTF-8 (at byte 3)")
+        expectRefusal(try await run("--chat --prompt abc --system \"é BAD\""), saying: "argument 7 (--system): the text is not UTF-8 (at byte 6)")
+        expectRefusal(try await run("--prompt abc other \"BAD\""), saying: "argument 6: the text is not UTF-8 (at byte 3)")
     }
 
     @Test(arguments: ["eval", "generate", "calibrate"]) func modelsThatDoNotFitOrCompute(command: String) async throws {

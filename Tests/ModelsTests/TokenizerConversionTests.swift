@@ -88,6 +88,21 @@ import Testing
         #expect(refusal { try TokenizerDescription(huggingFace: files) }.contains("is no merge although it makes a token"))
     }
 
+    /// llama.cpp ends at the first text that needs a byte without a token.
+    @Test func everyByteNeedsAToken() throws {
+        var description = try TokenizerDescription(huggingFace: TokenizerFixture.named("mistral").files)
+        let whole = description.tokens
+        func refusal(replacing token: String, by text: String) -> String {
+            description.tokens = StringTable(whole.indices.map { whole[$0] == token ? text : whole[$0] })
+            return ModelsTests.refusal { try description.ggufMetadata(vocabularySize: whole.count) }
+        }
+        #expect(refusal(replacing: "<0xE2>", by: "<0xE2>") == "no error")
+        #expect(refusal(replacing: "<0xE2>", by: "<0xe2").contains("no '<0xE2>'"))
+        #expect(refusal(replacing: "<0x09>", by: "?#?").contains("no '<0x09>'"))
+        // The character itself does as well.
+        #expect(refusal(replacing: "<0x09>", by: "\t") == "no error")
+    }
+
     @Test func ownTokenizerModelIsKept() throws {
         let fixture = TokenizerFixture.named("gemma2")
         let files = try TokenizerDescription(huggingFace: fixture.files).huggingFaceFiles()

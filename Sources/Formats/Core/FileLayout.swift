@@ -7,6 +7,11 @@ public struct ArtifactLayout: Sendable {
 
     public init(files: [FileLayout]) { self.files = files }
 
+    /// Folders inside the output folder that files are in, each once.
+    public var folders: [String] {
+        Set(files.compactMap { $0.name.contains("/") ? String($0.name.prefix { $0 != "/" }) : nil }).sorted()
+    }
+
     /// Bytes of all files together.
     public var byteCount: Int { files.reduce(0) { $0 + $1.byteCount } }
 }

@@ -13,7 +13,9 @@ extension HuggingFaceDirectory {
         layout.files.append(FileLayout(name: configName, text: files.config.text(pretty: true) + "\n"))
         let taken = Set(layout.files.map(\.name))
         for name in files.files.keys.sorted(by: ExactString.precedes) {
-            guard isFileName(name), !taken.contains(name), let bytes = files.files[name] else {
+            let parts = name.split(separator: "/", omittingEmptySubsequences: false)
+            let isTemplate = parts.count == 2 && parts[0] == chatTemplateFolder
+            guard isFileName(isTemplate ? String(parts[1]) : name), !taken.contains(name), let bytes = files.files[name] else {
                 throw FormatError(
                     .invalid(field: "file name", found: "'\(name)'", expected: "the name of a file beside weights and \(configName)"))
             }

@@ -6,6 +6,7 @@
 /// | `model.safetensors` | all weights, or |
 /// | `model.safetensors.index.json` | where each tensor is; used when there is no `model.safetensors` |
 /// | `tokenizer.json`, `tokenizer.model`, `vocab.json`, `merges.txt`, `*.jinja`, ... | kept as they are |
+/// | `additional_chat_templates/*.jinja` | chat templates by name, kept too |
 ///
 /// Nothing in a directory is ever executed or unpickled. Entries may be links, as in the Hugging Face cache.
 public final class HuggingFaceDirectory: TensorSource {
@@ -49,7 +50,8 @@ public final class HuggingFaceDirectory: TensorSource {
         }
         var sourceFiles = weights.files + [SourceFile(path: configFile.path, byteCount: configFile.byteCount)]
         var sideFiles: [String: TensorBytes] = [:]
-        for name in entries where Self.belongsToModel(name) && !isFolder(folder + name) {
+        let names = entries.filter { Self.belongsToModel($0) && !isFolder(folder + $0) }
+        for name in names + (try Self.namedChatTemplates(inFolder: path)) {
             let file = try Self.sideFile(folder + name)
             sideFiles[name] = file.bytes
             sourceFiles.append(SourceFile(path: file.path, byteCount: file.byteCount))
@@ -73,6 +75,16 @@ public final class HuggingFaceDirectory: TensorSource {
         if name == configName || name.hasPrefix(".") || name.hasSuffix(".index.json") { return false }
         if name.hasPrefix("LICENSE") || name.hasPrefix("NOTICE") { return true }
         return [".json", ".txt", ".model", ".jinja", ".tiktoken"].contains { name.hasSuffix($0) }
+    }
+
+    /// The folder of the chat templates that are not the main one.
+    package static let chatTemplateFolder = "additional_chat_templates"
+
+    /// The files of `additional_chat_templates`, by their paths inside the model directory; none where it has no such folder.
+    package static func namedChatTemplates(inFolder path: String) throws(FormatError) -> [String] {
+        let folder = (path.hasSuffix("/") ? path : path + "/") + chatTemplateFolder
+        guard isFolder(folder) else { return [] }
+        return try folderEntries(folder).filter { $0.hasSuffix(".jinja") && !isFolder("\(folder)/\($0)") }.map { "\(chatTemplateFolder)/\($0)" }
     }
 
     private static func sideFile(_ path: String) throws(FormatError) -> MappedFile {

@@ -7,7 +7,7 @@ public struct HuggingFaceFiles: Sendable {
     public var config: JSONValue
     /// Every other file that belongs to the model (`tokenizer.json`, `tokenizer.model`, `tokenizer_config.json`,
     /// `special_tokens_map.json`, `added_tokens.json`, `vocab.json`, `merges.txt`, `generation_config.json`,
-    /// `chat_template.jinja`, ...), by its name.
+    /// `chat_template.jinja`, `additional_chat_templates/rag.jinja`, ...), by its path inside the directory.
     public var files: [String: TensorBytes]
     /// The `__metadata__` of the safetensors files, such as `format: pt`.
     public var weightsMetadata: [String: String]

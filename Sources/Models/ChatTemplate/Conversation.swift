@@ -46,8 +46,8 @@ extension Tokenizer {
     ) throws(ModelError) -> String {
         let tools = conversation.variables["tools"].map { !$0.isNull } ?? false
         let templates = special.chatTemplates
-        guard let template = templates.first(where: { tools && $0.name == "tool_use" }) ?? templates.first(where: { $0.name == "default" }) ?? templates.first
-        else { throw ModelError(.missingTemplate) }
+        guard let template = templates.first(where: { tools && $0.name == "tool_use" }) ?? templates.first(where: { $0.name == "default" })
+        else { throw ModelError(.missingTemplate(known: templates.map(\.name))) }
         var variables: JSONObject = [
             "messages": .array(conversation.messages), "tools": .null, "documents": .null, "add_generation_prompt": .bool(asksForAnswer),
         ]

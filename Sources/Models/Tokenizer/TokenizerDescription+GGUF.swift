@@ -115,6 +115,7 @@ extension TokenizerDescription {
     /// - Throws: `.unsupportedTokenizer` when the vocabulary does not fit.
     public func ggufMetadata(vocabularySize: Int) throws(ModelError) -> GGUFMetadata {
         let padded = try padded(to: vocabularySize)
+        try padded.checkByteTokens()
         var metadata = GGUFMetadata()
         if spacePrefixIsLeading, let addSpacePrefix { metadata[TokenizerKey.spacePrefix] = .bool(addSpacePrefix) }
         metadata[TokenizerKey.model] = .string(model.rawValue)
@@ -146,6 +147,25 @@ extension TokenizerDescription {
             metadata[key] = value
         }
         return metadata
+    }
+
+    /// llama.cpp writes what is no token byte by byte, and ends with an error where a byte has none.
+    /// - Throws: `.unsupportedTokenizer` naming the byte. A vocabulary without any byte tokens is another kind, and left alone.
+    private func checkByteTokens() throws(ModelError) {
+        guard model == .sentencePieceBPE, tokenTypes.contains(.byte) else { return }
+        var found = [Bool](repeating: false, count: 256)
+        for id in tokens.indices {
+            if let byte = tokens.byte(at: id) { found[Int(byte)] = true }
+            // A character's own token does as well.
+            let text = tokens.range(at: id)
+            if text.count == 1 { found[Int(tokens.utf8[text.lowerBound])] = true }
+        }
+        guard let missing = found.firstIndex(of: false) else { return }
+        let digits = String(missing, radix: 16, uppercase: true)
+        throw ModelError(
+            .unsupportedTokenizer(
+                what: "its vocabulary has tokens for single bytes, but no '<0x\(digits.count < 2 ? "0" : "")\(digits)>'; "
+                    + "llama.cpp needs one for each byte"))
     }
 
     private func writeChatTemplates(to metadata: inout GGUFMetadata) {

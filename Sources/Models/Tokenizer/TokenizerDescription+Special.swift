@@ -118,13 +118,16 @@ extension TokenizerDescription {
     static func chatTemplates(
         of source: HuggingFaceTokenizer, prefersFile: Bool
     ) throws(ModelError) -> [(name: String, template: String)] {
-        let hasFile = source.files.files["chat_template.jinja"] != nil
-        var value = prefersFile && hasFile ? nil : source.config?["chat_template"]
-        if value == nil, let bytes = source.files.files["chat_template.jinja"] {
-            var templates: [JSONValue] = [["name": "default", "template": .string(try text(bytes, "chat_template.jinja"))]]
-            let folder = "additional_chat_templates/"
-            for path in source.files.files.keys.sorted() where path.hasPrefix(folder) && path.hasSuffix(".jinja") {
-                guard let bytes = source.files.files[path] else { continue }
+        let folder = HuggingFaceDirectory.chatTemplateFolder + "/"
+        let main = source.files.files["chat_template.jinja"]
+        let named = source.files.files.filter { $0.key.hasPrefix(folder) && $0.key.hasSuffix(".jinja") }.sorted { $0.key < $1.key }
+        // The reference converter looks at named templates only beside a main one.
+        let hasFiles = main != nil || prefersFile && !named.isEmpty
+        var value = prefersFile && hasFiles ? nil : source.config?["chat_template"]
+        if value == nil, hasFiles {
+            var templates: [JSONValue] = []
+            if let main { templates.append(["name": "default", "template": .string(try text(main, "chat_template.jinja"))]) }
+            for (path, bytes) in named {
                 let name = path.dropFirst(folder.count).dropLast(".jinja".count)
                 templates.append(["name": .string(String(name)), "template": .string(try text(bytes, path))])
             }

@@ -126,10 +126,13 @@ public struct Conversion: Sendable {
         let analysisFolder = try work ?? (analyses.isEmpty ? nil : try WorkDirectory(path: analysisFolderPath))
         defer { if work == nil, let analysisFolder { try? FileManager.default.removeItem(atPath: analysisFolder.path) } }
         let analysisRun = try analysisFolder.flatMap { try perform(in: $0, export, hashes, threadCount: threadCount, progress: progress) }
-        let isNewFolder = isFolder && FileIdentity(path: folder) == nil
-        if isFolder { try createFolder(folder) }
-        // When nothing came into it, it goes again.
-        defer { if isNewFolder { removeEmptyFolder(folder) } }
+        // Folders that stay empty go again, the inner one first.
+        var newFolders: [String] = []
+        defer { for folder in newFolders.reversed() { removeEmptyFolder(folder) } }
+        for folder in isFolder ? [folder] + export.layout.folders.map({ "\(folder)/\($0)" }) : [] {
+            if FileIdentity(path: folder) == nil { newFolders.append(folder) }
+            try createFolder(folder)
+        }
         let identities = try inputs.map { try MappedFile(path: $0.path).identity }
         let resumed: Int
         if output.format == .ggufZst {
@@ -242,7 +245,7 @@ public struct Conversion: Sendable {
         guard output.format == .huggingFace, !replacesExisting else { return }
         let contents = (try? FileManager.default.contentsOfDirectory(atPath: output.path)) ?? []
         let isInterrupted = work.map { FileManager.default.fileExists(atPath: $0 + "/journal") } ?? false
-        let ours = isInterrupted ? Set(export.layout.files.map(\.name)) : []
+        let ours = isInterrupted ? Set(export.layout.files.map(\.name) + export.layout.folders) : []
         // Parts are what an interrupted run left; they are ours to go on with.
         guard contents.allSatisfy({ ours.contains($0) || $0.hasPrefix(".") && $0.hasSuffix(".part") }) else {
             throw PipelineError.outputExists(path: output.path)

@@ -115,7 +115,7 @@ extension Tokenizer {
             "special_tokens_map.json", "generation_config.json", "chat_template.jinja", "chat_template.json",
         ]
         var files = HuggingFaceFiles(config: .object([:]))
-        for name in names {
+        for name in names + (try HuggingFaceDirectory.namedChatTemplates(inFolder: path)) {
             if let bytes = try ifPresent("\(path)/\(name)") { files.files[name] = bytes }
         }
         guard files.files["tokenizer.json"] != nil || files.files["tokenizer.model"] != nil || files.files["spiece.model"] != nil

@@ -4,16 +4,26 @@ import Formats
 struct WordPieceModel: Sendable {
     let vocabulary: TokenVocabulary
     private let unknown: Int
-    private let prefix: [UInt8]
     private let longestWord: Int
+    /// Tokens that can start a word, and those that can go on with it, without their prefix.
+    private let starts: ByteTrie, continuations: ByteTrie
 
     init(_ part: TokenizerPart) throws(ModelError) {
         vocabulary = try TokenVocabulary(object: part.required("vocab"))
         let token = try part.required("unk_token")
         guard let id = try vocabulary.find(token.string) else { throw token.invalid(token.value.kind, expected: "a token of the vocabulary") }
         unknown = Int(id)
-        prefix = Array(try part.string("continuing_subword_prefix", default: "##").utf8)
-        longestWord = part["max_input_chars_per_word"] == nil ? 100 : try part.integer("max_input_chars_per_word", in: 1...10_000)
+        longestWord = part["max_input_chars_per_word"] == nil ? 100 : try part.integer("max_input_chars_per_word", in: 1...Int(Int32.max))
+        let prefix = Array(try part.string("continuing_subword_prefix", default: "##").utf8)
+        var starts = ByteTrie(), continuations = ByteTrie()
+        let texts = vocabulary.texts
+        for id in texts.indices {
+            let text = texts.utf8[texts.range(at: id)]
+            starts.insert(text, id)
+            if text.starts(with: prefix) { continuations.insert(text.dropFirst(prefix.count), id) }
+        }
+        self.starts = starts
+        self.continuations = continuations
     }
 
     func encode(_ word: Span<UInt8>, into result: inout [Int]) {
@@ -22,24 +32,14 @@ struct WordPieceModel: Sendable {
         for index in word.indices where word[index] & 0xC0 != 0x80 { characters += 1 }
         guard characters <= longestWord else { return result.append(unknown) }
         var start = 0
-        var piece: [UInt8] = []
         while start < word.count {
-            var end = word.count
-            var found: Int32?
-            while end > start {
-                piece.removeAll(keepingCapacity: true)
-                if start > 0 { piece += prefix }
-                piece.append(word.extracting(start..<end))
-                found = vocabulary.find(piece.span)
-                if found != nil { break }
-                end = word.scalarStart(before: end)
-            }
-            guard let found else {
+            // Tokens and words are whole characters, so what matches ends between two.
+            guard let found = (start == 0 ? starts : continuations).longest(in: word, at: start) else {
                 result.removeLast(result.count - first)
                 return result.append(unknown)
             }
-            result.append(Int(found))
-            start = end
+            result.append(found.value)
+            start = found.end
         }
     }
 }
