@@ -65,12 +65,12 @@ struct PreTokenization: Sendable {
             return steps + [.byteAlphabet]
         case "Digits":
             return [try split(#"\p{N}"#, try part.bool("individual_digits", default: false) ? .isolated : .contiguous)]
-        case "Punctuation": return [try split(#"[\p{P}$+<=>^`|~]"#, behavior(part, .isolated))]
+        case "Punctuation": return [.split(Self.punctuation, try behavior(part, .isolated), isInverted: false)]
         case "WhitespaceSplit": return [try split(#"\s"#, .removed)]
         case "Whitespace":
             guard case .split(let pattern, _, _) = try split(#"\w+|[^\w\s]+"#, .removed) else { return [] }
             return [.split(pattern, .removed, isInverted: true)]
-        case "BertPreTokenizer": return [try split(#"\s"#, .removed), try split(#"[\p{P}$+<=>^`|~]"#, .isolated)]
+        case "BertPreTokenizer": return [try split(#"\s"#, .removed), .split(Self.punctuation, .isolated, isInverted: false)]
         case "CharDelimiterSplit":
             return [.split(Pattern(text: try part.string("delimiter")), .removed, isInverted: false)]
         case "FixedLength": return [.fixedLength(try part.integer("length", in: 1...1_000_000))]
@@ -78,6 +78,8 @@ struct PreTokenization: Sendable {
         default: throw part.unknown(type, "pre-tokenizer")
         }
     }
+
+    private static let punctuation = Pattern(UnicodeTables.punctuationSet)
 
     private static func behavior(_ part: TokenizerPart, _ missing: Behavior?) throws(ModelError) -> Behavior {
         if let missing, part["behavior"] == nil { return missing }

@@ -107,11 +107,9 @@ struct TextNormalizer: Sendable {
         case .byteLevel: return ByteAlphabet.encoded(text.span)
         case .cleanText:
             return mapped(text) { scalar, result in
-                if Self.isWhitespace(scalar) {
-                    result.append(0x20)
-                } else if scalar != 0, scalar != 0xFFFD, !Self.controls.contains(scalar) {
-                    result.append(scalar: scalar)
-                }
+                // Some white space is removed as a control character.
+                if UnicodeTables.controlTable.contains(scalar) { return }
+                if Self.isWhitespace(scalar) { result.append(0x20) } else { result.append(scalar: scalar) }
             }
         case .chineseCharacters:
             return mapped(text) { scalar, result in
@@ -174,9 +172,6 @@ struct TextNormalizer: Sendable {
     private static let spaces = ScalarTable(.whitespace)
     static func isWhitespace(_ scalar: UInt32) -> Bool { spaces.contains(scalar) }
 
-    private static let controls = ScalarTable(
-        UnicodeTables.categorySets[25].union(UnicodeTables.categorySets[26]).union(UnicodeTables.categorySets[28])
-            .union(UnicodeTables.categorySets[29]))
     private static let chinese = ScalarTable(ScalarSet([
         0x4E00...0x9FFF, 0x3400...0x4DBF, 0x20000...0x2A6DF, 0x2A700...0x2B73F, 0x2B740...0x2B81F, 0x2B920...0x2CEAF, 0xF900...0xFAFF,
         0x2F800...0x2FA1F,

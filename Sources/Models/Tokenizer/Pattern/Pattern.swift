@@ -65,6 +65,15 @@ struct Pattern: Sendable {
         known = []
     }
 
+    /// An expression that matches one code point of a set.
+    init(_ set: ScalarSet) {
+        source = "a set"
+        firstBytes = PatternNode.set(set).firstBytes
+        emit(.set, x: index(of: set))
+        emit(.accept)
+        known = []
+    }
+
     @discardableResult
     private mutating func emit(
         _ operation: Instruction.Operation, x: Int = 0, y: Int = 0, minimum: Int = 0, maximum: Int? = nil

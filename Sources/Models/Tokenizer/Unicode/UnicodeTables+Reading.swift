@@ -15,6 +15,8 @@ extension UnicodeTables {
     static let wordSet = set(word)
     static let accentSet = set(accents)
     static let accentTable = ScalarTable(accentSet)
+    static let controlTable = ScalarTable(set(controls))
+    static let punctuationSet = set(punctuation)
     static let scriptSets = scripts.mapValues(set)
 
     /// The set behind gaps and lengths.
