@@ -6,13 +6,17 @@ import Synchronization
 /// `rewrite` replaces tensors by others that promise their shape and encoding now and compute later. It must be
 /// deterministic and must not write files.
 public protocol Pass: Sendable {
+    /// Replaces tensors in `graph`.
+    /// - Throws: `PipelineError.cannotApply` for a model the pass cannot treat; errors of inputs it opens.
+    func rewrite(_ graph: inout TensorGraph, in context: PassContext) throws
+}
+
+/// A pass that is a Swift type, and says itself what it is called and can be told.
+public protocol DeclaredPass: Pass {
     /// Identifier, options and contract, from which parsing, help and docs derive.
     static var declaration: PassDeclaration { get }
     /// - Throws: `RecipeError` naming the option, for what the declaration alone cannot check.
     init(options: PassOptions) throws(RecipeError)
-    /// Replaces tensors in `graph`.
-    /// - Throws: `PipelineError.cannotApply` for a model the pass cannot treat; errors of inputs it opens.
-    func rewrite(_ graph: inout TensorGraph, in context: PassContext) throws
 }
 
 /// What a pass may know of the run it is part of, and where it reports.
@@ -21,6 +25,7 @@ public final class PassContext: Sendable {
         var diagnostics: [Diagnostic] = []
         var inputs: [SourceFile] = []
         var analyses: [any AnyAnalysis] = []
+        var plugins: [Plugin] = []
     }
 
     /// Whether types that do not fit a shape may be swapped for others.
@@ -62,6 +67,17 @@ public final class PassContext: Sendable {
         return source
     }
 
+    /// Makes a file that somebody else reads, such as a plugin, an input of the run: hashed, and protected like the model.
+    func read(_ path: String) throws(FormatError) {
+        let file = SourceFile(path: path, byteCount: try MappedFile(path: path).byteCount)
+        state.withLock { state in if !state.inputs.contains(where: { $0.path == path }) { state.inputs.append(file) } }
+    }
+
+    /// Records that a plugin has a part in the run.
+    func use(_ plugin: Plugin) {
+        state.withLock { state in if !state.plugins.contains(where: { $0.path == plugin.path }) { state.plugins.append(plugin) } }
+    }
+
     /// Opens an importance matrix, which is an input like others.
     func openImportanceMatrix(_ path: String) throws(FormatError) -> ImportanceMatrix {
         let matrix = try ImportanceMatrix(path: path)
@@ -73,6 +89,7 @@ public final class PassContext: Sendable {
     /// The remarks so far, in order.
     public var diagnostics: [Diagnostic] { state.withLock { $0.diagnostics } }
     var inputs: [SourceFile] { state.withLock { $0.inputs } }
+    var plugins: [Plugin] { state.withLock { $0.plugins } }
     var analyses: [any AnyAnalysis] { state.withLock { $0.analyses } }
 }
 

@@ -38,6 +38,22 @@ struct ModelOptions: ParsableArguments {
     }
 }
 
+/// Passes from outside.
+struct PluginOptions: ParsableArguments {
+    @Option(
+        name: .customLong("plugin"),
+        help: ArgumentHelp("Add the passes of this plugin: a program, or a Python file. May be repeated.", valueName: "path"))
+    var paths: [String] = []
+
+    /// The built-in passes and those of the plugins that a recipe and the command line name.
+    func registry(adding plugins: [RecipePlugin] = []) throws -> PassRegistry {
+        var registry = PassRegistry.builtIn
+        for plugin in plugins { try registry.add(plugin.load()) }
+        for path in paths { try registry.add(Plugin(path: path)) }
+        return registry
+    }
+}
+
 /// How the engine rounds what flows through a model, where that is to be otherwise than the model says.
 struct RoundingOptions: ParsableArguments {
     @Option(help: ArgumentHelp(

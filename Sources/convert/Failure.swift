@@ -42,6 +42,7 @@ struct Failure: Error {
             self.init(message: (model.map { printable($0) + ": " } ?? "") + error.description, exitCode: Failure.badInput)
         case let error as RecipeError:
             self.init(message: error.description, exitCode: error.location.isOverride ? Failure.wrongUsage : Failure.badInput)
+        case let error as PluginError: self.init(message: error.description, exitCode: Failure.badInput)
         case let error as PipelineError:
             let prefix = error.namesFile ? "" : model.map { printable($0) + ": " } ?? ""
             self.init(message: prefix + error.description, exitCode: Failure.code(of: error))
@@ -70,7 +71,7 @@ struct Failure: Error {
         case .interrupted: 130
         case .cannotCreate, .outputExists, .outputIsInput, .workDirectoryBusy: cannotCreate
         case .readBackMismatch, .tooInaccurate: checkFailed
-        case .brokenPromise, .notFinite, .doesNotFit, .needsImportance, .needsRuntime, .cannotApply, .overflows, .analysisMissing: badInput
+        case .brokenPromise, .notFinite, .doesNotFit, .needsImportance, .needsRuntime, .cannotApply, .overflows, .analysisMissing, .noSuchTensor: badInput
         }
     }
 }
@@ -86,7 +87,7 @@ extension PipelineError {
         switch self {
         case .outputIsInput, .outputExists, .readBackMismatch, .cannotCreate, .interrupted, .workDirectoryBusy: true
         case .doesNotFit: true  // the recipe's
-        case .brokenPromise, .notFinite, .overflows, .needsImportance, .needsRuntime, .cannotApply, .tooInaccurate, .analysisMissing: false
+        case .brokenPromise, .notFinite, .overflows, .needsImportance, .needsRuntime, .cannotApply, .tooInaccurate, .analysisMissing, .noSuchTensor: false
         }
     }
 }

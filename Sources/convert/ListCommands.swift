@@ -15,8 +15,10 @@ struct PassesCommand: ParsableCommand {
     @Flag(help: "Print the reference page, as docs/passes.md has it.")
     var markdown = false
 
+    @OptionGroup var plugins: PluginOptions
+
     func run() throws {
-        let registry = PassRegistry.builtIn
+        let registry = try plugins.registry()
         if markdown { return standardOutput(registry.documentation) }
         let declarations = registry.declarations.filter { name == nil || $0.identifier == name }
         guard !declarations.isEmpty else {

@@ -25,7 +25,7 @@ struct Resq: ParsableCommand {
             """,
         version: toolVersion,
         subcommands: [
-            RunCommand.self, ConvertCommand.self, PlanCommand.self, InspectCommand.self, VerifyCommand.self,
+            RunCommand.self, ConvertCommand.self, PlanCommand.self, ExplainCommand.self, InspectCommand.self, VerifyCommand.self,
             DiffCommand.self, TokenizeCommand.self, EvalCommand.self, GenerateCommand.self, CalibrateCommand.self,
             PassesCommand.self, RecipesCommand.self, ArchitecturesCommand.self,
         ])

@@ -16,21 +16,21 @@ struct RecipeOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Round with this importance matrix: sets the recipe's parameter 'imatrix'.", valueName: "file"))
     var imatrix: String?
 
+    @OptionGroup var plugins: PluginOptions
+
     func load() throws -> Recipe { try Recipe.load(recipe, sets: set + sets(imatrix: imatrix)) }
 }
 
 extension Recipe {
     /// The conversions this recipe makes of a model: one for each of its outputs, or just one to `path`.
     func conversions(
-        input: String, path: String?, out: OutputOptions, model: ModelOptions
+        input: String, path: String?, out: OutputOptions, model: ModelOptions, plugins options: PluginOptions
     ) throws -> [Conversion] {
-        if let plugin = plugins.first {
-            throw RecipeError("plugins are not supported by this version of resq", at: plugin.location)
-        }
+        let registry = try options.registry(adding: plugins)
         let architectures = try model.library()
         return try outputs(input: input, path: path, out: out).map { output in
             try Conversion(
-                input: input, passes: try passes.map { try PassRegistry.builtIn.pass(for: $0) }, output: output, onFallback: onFallback,
+                input: input, passes: try passes.map { try registry.pass(for: $0) }, output: output, onFallback: onFallback,
                 provenance: (resolvedText, name), architectures: architectures, calibration: calibration,
                 maximumRelativeError: verification.maximumRelativeError)
         }
@@ -82,7 +82,7 @@ struct RunCommand: ParsableCommand {
     func run() throws {
         let recipe = try what.load()
         try naming(what.input) {
-            for conversion in try recipe.conversions(input: what.input, path: output, out: out, model: model) {
+            for conversion in try recipe.conversions(input: what.input, path: output, out: out, model: model, plugins: what.plugins) {
                 if dryRun {
                     standardOutput(try conversion.plan(threadCount: work.threadCount).printed(json: json))
                 } else {
@@ -112,7 +112,7 @@ struct PlanCommand: ParsableCommand {
     func run() throws {
         let recipe = try what.load()
         try naming(what.input) {
-            for conversion in try recipe.conversions(input: what.input, path: output, out: out, model: model) {
+            for conversion in try recipe.conversions(input: what.input, path: output, out: out, model: model, plugins: what.plugins) {
                 standardOutput(try conversion.plan(threadCount: work.threadCount).printed(json: json))
             }
         }

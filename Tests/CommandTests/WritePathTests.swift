@@ -71,7 +71,7 @@ import TestSupport
         expectRefusal(try await resq(Self.run + ["m.gguf"], in: folder.path), 73, saying: "m.gguf")
     }
 
-    @Test(arguments: ["", "resq-journal 1 junk\n0 0 0\n", "\u{0}\u{0}", String(repeating: "0 0 0\n", count: 1000)])
+    @Test(arguments: ["", "resq-journal 2 junk\n0 0 0 0\n", "\u{0}\u{0}", String(repeating: "0 0 0 0\n", count: 1000)])
     func aJournalThatIsNoneStartsAfresh(text: String) async throws {
         try folder.makeFolder("work")
         try folder.write(Array(text.utf8), to: "work/journal")

@@ -1,7 +1,7 @@
 import Formats
 
 /// `cast`: stores tensors in another plain floating-point type.
-struct Cast: Pass {
+struct Cast: DeclaredPass {
     static let declaration = PassDeclaration(
         identifier: "cast",
         summary: "Stores floating-point tensors in another plain type.",

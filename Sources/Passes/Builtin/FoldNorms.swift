@@ -2,7 +2,7 @@ import Formats
 import Models
 
 /// `fold-norms`: moves the gain of each norm into the linear weights that read its output.
-struct FoldNorms: Pass {
+struct FoldNorms: DeclaredPass {
     static let declaration = PassDeclaration(
         identifier: "fold-norms",
         summary: "Moves the gains of norms into the weights that follow them.",

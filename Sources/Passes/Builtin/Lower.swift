@@ -2,7 +2,7 @@ import Formats
 import Models
 
 /// `resq.lower`: an ordinary model again, of one that needed a runtime of its own.
-struct Lower: Pass {
+struct Lower: DeclaredPass {
     static let declaration = PassDeclaration(
         identifier: "resq.lower",
         summary: "Makes an ordinary model of one that needs a ResQ runtime.",

@@ -3,7 +3,7 @@ import Models
 import ResQ
 
 /// `merge-lora`: adds a PEFT adapter to the weights it adapts.
-struct MergeLoRA: Pass {
+struct MergeLoRA: DeclaredPass {
     static let declaration = PassDeclaration(
         identifier: "merge-lora",
         summary: "Adds a LoRA adapter (of PEFT, or a GGUF file of llama.cpp) to the weights it adapts.",

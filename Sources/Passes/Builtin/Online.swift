@@ -2,7 +2,7 @@ import Formats
 import Models
 
 /// `resq.online`: what the runtime rounds, and to how many bits.
-struct Online: Pass {
+struct Online: DeclaredPass {
     static let declaration = PassDeclaration(
         identifier: "resq.online",
         summary: "Says which online transforms the runtime applies and how it rounds activations, keys and values.",

@@ -2,7 +2,7 @@ import Formats
 import Models
 
 /// `quantize`: gives weights the types that rules choose, rounding as each type's reference does, or by GPTQ.
-struct Quantize: Pass {
+struct Quantize: DeclaredPass {
     static let declaration = PassDeclaration(
         identifier: "quantize",
         summary: "Stores weights in the types that rules choose.",

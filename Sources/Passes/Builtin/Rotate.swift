@@ -3,7 +3,7 @@ import Models
 import ResQ
 
 /// `resq.rotate`: turns the residual stream, values, queries and keys, and the inputs of down into better coordinates.
-struct Rotate: Pass {
+struct Rotate: DeclaredPass {
     static let declaration = PassDeclaration(
         identifier: "resq.rotate",
         summary: "Rotates a model into bases in which few coordinates carry most of the energy.",
@@ -62,7 +62,7 @@ struct Rotate: Pass {
 }
 
 /// `hadamard`: QuaRot's rotations, which need no calibration.
-struct HadamardRotation: Pass {
+struct HadamardRotation: DeclaredPass {
     static let declaration = PassDeclaration(
         identifier: "hadamard",
         summary: "Rotates a model by Hadamard matrices, as QuaRot does.",

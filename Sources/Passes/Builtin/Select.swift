@@ -1,7 +1,7 @@
 import Formats
 
 /// `drop`: leaves tensors out.
-struct Drop: Pass {
+struct Drop: DeclaredPass {
     static let declaration = PassDeclaration(
         identifier: "drop",
         summary: "Leaves tensors out of the output.",
@@ -18,7 +18,7 @@ struct Drop: Pass {
 }
 
 /// `keep`: leaves out all tensors but some.
-struct Keep: Pass {
+struct Keep: DeclaredPass {
     static let declaration = PassDeclaration(
         identifier: "keep",
         summary: "Leaves out every tensor that does not match.",
@@ -35,7 +35,7 @@ struct Keep: Pass {
 }
 
 /// `rename`: changes the names of tensors.
-struct Rename: Pass {
+struct Rename: DeclaredPass {
     static let declaration = PassDeclaration(
         identifier: "rename",
         summary: "Changes the names of tensors.",

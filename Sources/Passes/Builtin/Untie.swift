@@ -2,7 +2,7 @@ import Formats
 import Models
 
 /// `untie`: gives a model whose head is its embedding a head of its own.
-struct Untie: Pass {
+struct Untie: DeclaredPass {
     static let declaration = PassDeclaration(
         identifier: "untie",
         summary: "Gives a tied model a head of its own, a copy of its embedding.",

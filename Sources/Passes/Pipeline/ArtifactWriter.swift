@@ -59,7 +59,9 @@ struct ArtifactWriter {
     ) throws -> Set<Int> {
         var finished: Set<Int> = []
         for entry in journal?.finished ?? [] {
-            guard let indices = byTensor[entry.tensor], pieces[indices[0]].file == entry.file else { continue }
+            guard let indices = byTensor[entry.tensor], pieces[indices[0]].file == entry.file,
+                entry.chain == Digest(of: tensors[entry.tensor].chain)
+            else { continue }
             let file = files[entry.file]
             guard file.resumedByteCount == layout.files[entry.file].byteCount else { continue }
             let found = try indices.map { index in
@@ -116,7 +118,10 @@ struct ArtifactWriter {
             }
             if isLast, let journal {
                 let all = hashes.withLock { hashes in byTensor[piece.tensor]!.map { hashes[$0]! } }
-                try journal.record(Journal.Entry(file: piece.file, tensor: piece.tensor, digest: Digest(ofHashes: all)))
+                try journal.record(
+                    Journal.Entry(
+                        file: piece.file, tensor: piece.tensor, chain: Digest(of: tensors[piece.tensor].chain),
+                        digest: Digest(ofHashes: all)))
             }
         }
     }

@@ -13,6 +13,7 @@ public struct Conversion: Sendable {
     public let graph: TensorGraph
     /// The model's files, then those that passes opened.
     private let inputs: [SourceFile]
+    private let plugins: [Plugin]
     private let modelFileCount: Int
     private let provenance: (recipe: String, name: String)?
     private let export: Export
@@ -46,10 +47,13 @@ public struct Conversion: Sendable {
         self.output = output
         self.graph = graph
         self.inputs = source.files + context.inputs
+        self.plugins = context.plugins
         modelFileCount = source.files.count
         self.analyses = context.analyses
         self.provenance = provenance
-        let record = provenance.map { [inputs] in Provenance(recipe: $0.recipe, recipeName: $0.name, unhashed: inputs) }
+        let record = provenance.map { [inputs, plugins] in
+            Provenance(recipe: $0.recipe, recipeName: $0.name, unhashed: inputs, plugins: plugins)
+        }
         self.architectures = architectures
         self.export = try Export(graph, to: output, provenance: record, library: architectures, context: context)
         self.diagnostics = context.diagnostics
@@ -74,6 +78,18 @@ public struct Conversion: Sendable {
         for (index, summary) in choices.withLock({ $0 }).enumerated() { plan.tensors[index].compression = summary }
         plan.peakMemoryByteCount += (4 * threadCount + 2) * output.frameByteCount
         return plan
+    }
+
+    /// How a tensor of the output comes about.
+    /// - Parameter name: its name in the output, or the one it has between passes.
+    public func explanation(of name: String) throws -> TensorExplanation {
+        let ggufName = graph.model?.match(name: name)?.ggufName
+        if let tensor = export.tensors.first(where: { $0.info.name == name }) ?? export.tensors.first(where: { $0.info.name == ggufName }) {
+            return TensorExplanation(tensor)
+        }
+        if let tensor = graph[name] { return TensorExplanation(tensor) }
+        let names = export.tensors.map(\.info.name) + graph.tensors.map(\.info.name)
+        throw PipelineError.noSuchTensor(name: name, nearest: nearest(to: name, in: names))
     }
 
     /// What a run that calibrates takes; `nil` for other runs, whose time is that of reading, rounding and writing.
@@ -102,26 +118,32 @@ public struct Conversion: Sendable {
         if let problem = export.problem { throw problem }
         try refuseExisting(replacesExisting, work: workDirectory)
         var export = export
+        // What a run must share with an interrupted one to go on from it.
+        var key = export
         var pending: PendingHeaders?
         let hashes = InputHashes(of: inputs)
         // The header is the first frame of a compressed file, and a resumed run or analysis is known by its inputs' hashes.
         let hashesFirst = !analyses.isEmpty || provenance != nil && (output.format == .ggufZst || workDirectory != nil)
         if hashesFirst { try hashes.hashAll(threadCount: threadCount, progress: progress) }
         if let provenance, !inputs.isEmpty {
-            let recorded = { @Sendable [export, output, inputs] (digests: [Digest]) throws in
-                let record = Provenance(recipe: provenance.recipe, recipeName: provenance.name, files: inputs, digests: digests)
-                return try export.recording(record, for: output)
+            let record = { @Sendable [inputs, plugins] (digests: [Digest]) in
+                Provenance(
+                    recipe: provenance.recipe, recipeName: provenance.name, files: inputs, digests: digests, plugins: plugins)
             }
             if hashesFirst {
-                export = try recorded(hashes.all)
+                let record = record(hashes.all)
+                export = try export.recording(record, for: output)
+                key = try export.recording(record.withoutPluginDigests, for: output)
             } else {
-                pending = PendingHeaders(hashes: hashes) { try recorded($0).layout }
+                pending = PendingHeaders(hashes: hashes) { [export, output] in try export.recording(record($0), for: output).layout }
             }
         }
         let isFolder = export.layout.files.contains { !$0.name.isEmpty }
         let folder = isFolder ? output.folder : output.path
         let work = try workDirectory.map { try WorkDirectory(path: $0) }
-        let journal = try work.map { try Journal(directory: $0.path, plan: export.digest(inputs: inputs, output: output)) }
+        // A compressed file begins with its header, and is gone on with only as a whole.
+        let plan = output.format == .ggufZst ? export : key
+        let journal = try work.map { try Journal(directory: $0.path, plan: plan.digest(inputs: inputs, output: output)) }
         if let journal, !journal.isContinuation { try refuseExisting(replacesExisting, work: nil) }
         let analysisFolder = try work ?? (analyses.isEmpty ? nil : try WorkDirectory(path: analysisFolderPath))
         defer { if work == nil, let analysisFolder { try? FileManager.default.removeItem(atPath: analysisFolder.path) } }
@@ -230,7 +252,7 @@ public struct Conversion: Sendable {
 
     private func refuseOverwritingInputs() throws {
         let target = URL(fileURLWithPath: output.path).standardizedFileURL.resolvingSymlinksInPath().path
-        for input in inputs {
+        for input in inputs + plugins.map(\.file) {
             let path = URL(fileURLWithPath: input.path).standardizedFileURL.resolvingSymlinksInPath().path
             if path == target || output.format == .huggingFace && path.hasPrefix(target + "/") {
                 throw PipelineError.outputIsInput(path: output.path)

@@ -126,11 +126,14 @@ struct Export: Sendable {
 
     private var isHuggingFace: Bool { if case .huggingFace = container { true } else { false } }
 
-    /// The digest of all that decides the bytes of the output, for telling whether an interrupted run is this one.
+    /// The digest of what an interrupted run must have in common with this one: inputs, header, and what the tensors are
+    /// called. How a tensor is computed stands beside it in the journal; of a compressed file it is part of this.
     func digest(inputs: [SourceFile], output: Output) -> Digest {
         var parts = ["\(toolVersion) \(output.path) \(output.format) \(output.compressionLevel) \(output.frameByteCount)"]
         parts += inputs.map { "\($0.path) \($0.byteCount)" }
-        parts += tensors.map { "\($0.info.name) \($0.info.encoding.name) \($0.info.shape) \($0.chain)" }
+        parts += tensors.map { tensor in
+            "\(tensor.info.name) \(tensor.info.encoding.name) \(tensor.info.shape)" + (output.format == .ggufZst ? " " + tensor.chain : "")
+        }
         return Digest(of: [Digest(of: parts.joined(separator: "\n"))] + layout.files.map { Digest(of: $0.header) })
     }
 }

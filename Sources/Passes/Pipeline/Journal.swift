@@ -5,15 +5,19 @@ import Formats
 ///
 /// A text file: the first line names the plan, each further line a finished tensor.
 ///
-///     resq-journal 1 PLAN-DIGEST
-///     FILE TENSOR DIGEST
+///     resq-journal 2 PLAN-DIGEST
+///     FILE TENSOR CHAIN-DIGEST DIGEST
 ///
+/// The chain is how the tensor was computed: when that changes, as with a plugin that was mended, the tensor is computed again.
 /// Lines are appended after a tensor's last byte was handed to the system. A record is only a claim: the resuming run
 /// hashes the bytes it speaks of before it believes it, so a torn line or a lost page costs work, never correctness.
 final class Journal: Sendable {
     struct Entry: Hashable {
         let file: Int
         let tensor: Int
+        /// Of the operations that made the tensor.
+        let chain: Digest
+        /// Of the tensor's bytes.
         let digest: Digest
     }
 
@@ -27,7 +31,7 @@ final class Journal: Sendable {
     /// Opens `DIRECTORY/journal`, keeping its records when they are of this plan and starting afresh otherwise.
     init(directory: String, plan: Digest) throws {
         let path = directory + "/journal"
-        let header = "resq-journal 1 \(plan)"
+        let header = "resq-journal 2 \(plan)"
         var entries: [Entry] = []
         var kept = ""
         var isContinuation = false
@@ -36,10 +40,10 @@ final class Journal: Sendable {
             // The last line may be torn; only lines that end count.
             for line in text.split(separator: "\n", omittingEmptySubsequences: false).dropFirst().dropLast() {
                 let fields = line.split(separator: " ")
-                guard fields.count == 3, let file = Int(fields[0]), let tensor = Int(fields[1]),
-                    let digest = Digest(hexadecimal: fields[2])
+                guard fields.count == 4, let file = Int(fields[0]), let tensor = Int(fields[1]),
+                    let chain = Digest(hexadecimal: fields[2]), let digest = Digest(hexadecimal: fields[3])
                 else { break }
-                entries.append(Entry(file: file, tensor: tensor, digest: digest))
+                entries.append(Entry(file: file, tensor: tensor, chain: chain, digest: digest))
                 kept += line + "\n"
             }
         }
@@ -59,6 +63,6 @@ final class Journal: Sendable {
 
     /// Appends a record.
     func record(_ entry: Entry) throws {
-        try handle.write(contentsOf: Data("\(entry.file) \(entry.tensor) \(entry.digest)\n".utf8))
+        try handle.write(contentsOf: Data("\(entry.file) \(entry.tensor) \(entry.chain) \(entry.digest)\n".utf8))
     }
 }

@@ -25,6 +25,8 @@ public enum PipelineError: Error, Sendable, Equatable {
     case tooInaccurate(tensor: String, relativeError: Double, limit: Double)
     /// The output's file or folder cannot be made.
     case cannotCreate(path: String, why: String)
+    /// The output has no tensor of that name.
+    case noSuchTensor(name: String, nearest: String?)
     /// A tensor's bytes were asked for before the analysis they come from was performed.
     case analysisMissing(what: String)
     /// Somebody asked the run to stop.
@@ -58,6 +60,8 @@ extension PipelineError: CustomStringConvertible {
         case .tooInaccurate(let tensor, let error, let limit):
             "tensor '\(tensor)': relative error \(error) is above the allowed \(limit)"
         case .cannotCreate(let path, let why): "\(path): cannot be created: \(why)"
+        case .noSuchTensor(let name, let nearest):
+            "the output has no tensor '\(printable(name))'" + (nearest.map { "; did you mean '\($0)'?" } ?? "")
         case .analysisMissing(let what): "not known before a run: \(what)"
         case .interrupted: "interrupted"
         case .workDirectoryBusy(let path): "\(path): another run is using this work directory"

@@ -56,8 +56,17 @@ extension Plan {
         let program = 24 << 20
         let headers = export.layout.files.reduce(0) { $0 + $1.header.count }
         let largestRow = export.tensors.map { $0.info.columnCount * 4 }.max() ?? 0
-        let piece = ArtifactWriter.pieceByteCount + 4 * max(scratchElementCount * 4, largestRow)
+        let held = export.tensors.map(\.heldByteCount).max() ?? 0
+        let piece = ArtifactWriter.pieceByteCount + 4 * max(scratchElementCount * 4, largestRow) + held
         return program + 2 * headers + threadCount * piece
+    }
+}
+
+extension LazyTensor {
+    /// Bytes of the largest step of a plugin that is held whole on the way to this tensor.
+    fileprivate var heldByteCount: Int {
+        let own = (operation as? PluginTensor)?.step.byteCount ?? 0
+        return operation.inputs.reduce(own) { max($0, $1.heldByteCount) }
     }
 }
 

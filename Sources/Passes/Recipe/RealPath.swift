@@ -13,3 +13,9 @@ func realPath(of path: String) -> String? {
     defer { unsafe free(resolved) }
     return unsafe String(cString: resolved)
 }
+
+/// Whether a file may be run as a program.
+func isExecutable(_ path: String) -> Bool {
+    // The path is copied for the call.
+    unsafe access(path, X_OK) == 0
+}

@@ -16,7 +16,7 @@ extension Recipe {
         description = try root["description"].text("'description'") ?? ""
         plugins = []
         for node in try root["plugins"].sequence("'plugins'") ?? [] {
-            plugins.append(RecipePlugin(path: try node.text("a plugin"), location: node.location))
+            plugins.append(try RecipePlugin(node))
         }
         calibration = try root["calibration"].map(Calibration.init) ?? Calibration()
         passes = try Recipe.steps(try root["passes"].sequence("'passes'") ?? [])
@@ -45,6 +45,20 @@ extension Recipe {
                 RecipeStep(id: id, use: try use.text("'use'"), useLocation: use.location, options: node["with"]))
         }
         return steps
+    }
+}
+
+extension RecipePlugin {
+    /// A path, or a mapping that says more.
+    init(_ node: RecipeNode) throws(RecipeError) {
+        location = node.location
+        guard case .mapping = node.value else {
+            path = try node.text("a plugin")
+            return
+        }
+        _ = try node.mapping("a plugin", keys: ["path", "time-limit"])
+        path = try node.required("path", in: "a plugin").text("'path' of a plugin")
+        timeLimit = try node["time-limit"]?.integer("'time-limit' of a plugin", in: 1...86_400)
     }
 }
 

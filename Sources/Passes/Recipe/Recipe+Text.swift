@@ -7,7 +7,7 @@ extension Recipe {
     public var resolvedText: String {
         var members: [(String, RecipeNode.Value)] = [("recipe", .integer(Recipe.schemaVersion)), ("name", .text(name))]
         if !description.isEmpty { members.append(("description", .text(description))) }
-        if !plugins.isEmpty { members.append(("plugins", .sequence(plugins.map { node(.text($0.path)) }))) }
+        if !plugins.isEmpty { members.append(("plugins", .sequence(plugins.map { node($0.value) }))) }
         members.append((
             "calibration",
             mapping([
@@ -28,6 +28,13 @@ extension Recipe {
         var text = ""
         mapping(members).write(to: &text)
         return text
+    }
+}
+
+extension RecipePlugin {
+    fileprivate var value: RecipeNode.Value {
+        guard let timeLimit else { return .text(path) }
+        return mapping([("path", .text(path)), ("time-limit", .integer(timeLimit))])
     }
 }
 

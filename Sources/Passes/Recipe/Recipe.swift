@@ -48,12 +48,27 @@ public struct RecipeStep: Sendable, Equatable {
     }
 }
 
-/// A plugin named by a recipe; paths are relative to the recipe's folder.
+/// A plugin named by a recipe.
 public struct RecipePlugin: Sendable, Equatable {
+    /// As it is written: relative to the recipe's folder, or to the current one behind `--set`.
     public var path: String
+    /// Seconds that it may take for one answer, when the recipe says so.
+    public var timeLimit: Int?
     public var location: RecipeLocation
 
-    public static func == (a: RecipePlugin, b: RecipePlugin) -> Bool { a.path == b.path }
+    public static func == (a: RecipePlugin, b: RecipePlugin) -> Bool { a.path == b.path && a.timeLimit == b.timeLimit }
+
+    /// Starts the plugin.
+    /// - Throws: `RecipeError` at the place that names it.
+    public func load() throws -> Plugin {
+        let isElsewhere = path.hasPrefix("/") || location.isOverride
+        let found = isElsewhere ? path : RecipeSource.folder(of: location.file) + "/" + path
+        do {
+            return try Plugin(path: found, timeLimit: timeLimit ?? Plugin.defaultTimeLimit)
+        } catch let error as PluginError {
+            throw RecipeError(error.description, at: location)
+        }
+    }
 }
 
 /// The text that analyses look at.

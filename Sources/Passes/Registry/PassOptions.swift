@@ -107,6 +107,9 @@ public struct PassOptions: Sendable {
         return elements
     }
 
+    /// An option's value as JSON, null when it has none; a selector or rules, which only the host understands, are null too.
+    func json(_ name: String) -> JSONValue { value(name)?.json ?? .null }
+
     private func value(_ name: String) -> OptionValue? {
         guard let entry = values[name] else { undeclared(name, "option") }
         return entry.value
@@ -127,6 +130,19 @@ indirect enum OptionValue: Sendable {
     case selector(Selector)
     case rules([Rule])
     case list([OptionValue])
+
+    /// The value for others than the host.
+    var json: JSONValue {
+        switch self {
+        case .boolean(let flag): .bool(flag)
+        case .integer(let integer): .integer(integer)
+        case .number(let number): .number(number)
+        case .text(let text): .string(text)
+        case .encoding(let encoding): .string(encoding.name)
+        case .list(let elements): .array(elements.map(\.json))
+        case .selector, .rules: .null
+        }
+    }
 
     init(_ node: RecipeNode, as type: OptionType, what: String) throws(RecipeError) {
         switch type {

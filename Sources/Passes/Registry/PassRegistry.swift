@@ -16,7 +16,7 @@ public struct PassRegistry: Sendable {
     public func declaration(of identifier: String) -> PassDeclaration? { entries[identifier]?.declaration }
 
     /// Adds a pass type under its own identifier.
-    public mutating func register<P: Pass>(_ type: P.Type) {
+    public mutating func register<P: DeclaredPass>(_ type: P.Type) {
         register(P.declaration) { options throws(RecipeError) in try P(options: options) }
     }
 

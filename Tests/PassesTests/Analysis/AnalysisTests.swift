@@ -6,7 +6,7 @@ import Synchronization
 import Testing
 
 /// Replaces the first byte of every tensor's rows by a number that an analysis finds out.
-private struct Marking: Pass {
+private struct Marking: DeclaredPass {
     static let declaration = PassDeclaration(identifier: "marking", summary: "Marks.", contract: "", options: [])
     let log: Log
     let failing: Bool
