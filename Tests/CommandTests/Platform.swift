@@ -7,10 +7,10 @@ func deviceExists(_ path: String) -> Bool { FileManager.default.fileExists(atPat
 /// Whether calls of a process can be watched and made to fail: `strace` is there and allowed.
 ///
 /// `scripts/test` installs it; some containers forbid it.
-let canTrace = succeeds("strace -f -o /dev/null -e trace=none true")
+let canTrace = commandSucceeds("strace -f -o /dev/null -e trace=none true")
 
 /// Whether a file system in memory can be mounted: on Linux, for root, outside most containers.
-let canMount = succeeds("d=$(mktemp -d) && mount -t tmpfs -o size=64k tmpfs \"$d\" && umount \"$d\" && rmdir \"$d\"")
+let canMount = commandSucceeds("d=$(mktemp -d) && mount -t tmpfs -o size=64k tmpfs \"$d\" && umount \"$d\" && rmdir \"$d\"")
 
 struct ShellError: Error { let command: String }
 
@@ -19,7 +19,16 @@ func shell(_ command: String) async throws {
     guard result.terminationStatus.isSuccess else { throw ShellError(command: command) }
 }
 
-private func succeeds(_ command: String) -> Bool {
+/// What a shell command prints.
+func output(of command: String, in folder: String) async throws -> String {
+    let result = try await run(
+        .name("sh"), arguments: ["-c", "cd \"$0\" && " + command, folder], output: .string(limit: 1 << 20), error: .discarded)
+    guard result.terminationStatus.isSuccess else { throw ShellError(command: command) }
+    return result.standardOutput
+}
+
+/// Whether a shell command ends well.
+func commandSucceeds(_ command: String) -> Bool {
     let process = Process()
     process.executableURL = URL(fileURLWithPath: "/bin/sh")
     process.arguments = ["-c", command]

@@ -90,7 +90,7 @@ extension OptionType {
             guard low <= high else { throw RecipeError("'low' of \(what) is above 'high'", at: node.location) }
             self = .integer(low...high)
         case "number":
-            let all = -Double.greatestFiniteMagnitude...Double.greatestFiniteMagnitude
+            let all = OptionType.allNumbers
             let low = try node["low"]?.number("'low' of \(what)", in: all) ?? all.lowerBound
             let high = try node["high"]?.number("'high' of \(what)", in: all) ?? all.upperBound
             guard low <= high else { throw RecipeError("'low' of \(what) is above 'high'", at: node.location) }

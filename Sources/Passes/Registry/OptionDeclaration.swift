@@ -37,11 +37,15 @@ public enum OptionType: Sendable {
     /// A list whose elements are all of one type.
     indirect case list(of: OptionType)
 
+    /// Every number that is finite.
+    static let allNumbers = -Double.greatestFiniteMagnitude...Double.greatestFiniteMagnitude
+
     /// The type in the words of help and documentation.
     public var description: String {
         switch self {
         case .boolean: "boolean"
         case .integer(let range): "integer \(words(range))"
+        case .number(let range) where range == OptionType.allNumbers: "number"
         case .number(let range): "number from \(range.lowerBound) to \(range.upperBound)"
         case .text: "text"
         case .path: "path"
