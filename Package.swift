@@ -36,6 +36,8 @@ let package = Package(
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"]), .brew(["zstd"])]),
         .systemLibrary(name: "CJSONC", pkgConfig: "json-c", providers: [.apt(["libjson-c-dev"]), .brew(["json-c"])]),
         .systemLibrary(name: "CBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
+        // The table of functions that plugins which are shared objects have.
+        .systemLibrary(name: "CResQPass", path: "include"),
         .target(name: "CKernels"),
 
         // The house, from the ground up.
@@ -101,7 +103,7 @@ let package = Package(
         .target(
             name: "Passes",
             dependencies: [
-                "CKernels", "Formats", "LinearAlgebra", "Models", "ResQ", "Recipes", "Threads", "Yams",
+                "CKernels", "CResQPass", "Formats", "LinearAlgebra", "Models", "ResQ", "Recipes", "Threads", "Yams",
                 .product(name: "Crypto", package: "swift-crypto"),
             ],
             swiftSettings: swiftSettings),

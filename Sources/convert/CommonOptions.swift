@@ -42,7 +42,7 @@ struct ModelOptions: ParsableArguments {
 struct PluginOptions: ParsableArguments {
     @Option(
         name: .customLong("plugin"),
-        help: ArgumentHelp("Add the passes of this plugin: a program, or a Python file. May be repeated.", valueName: "path"))
+        help: ArgumentHelp("Add the passes of this plugin: a program, a Python file, or a shared object. May be repeated.", valueName: "path"))
     var paths: [String] = []
 
     /// The built-in passes and those of the plugins that a recipe and the command line name.

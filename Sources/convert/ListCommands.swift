@@ -15,9 +15,25 @@ struct PassesCommand: ParsableCommand {
     @Flag(help: "Print the reference page, as docs/passes.md has it.")
     var markdown = false
 
+    @Option(
+        help: ArgumentHelp(
+            "Try the passes of this plugin on synthetic tensors and say what is wrong with it; the exit code is 1 when something is.",
+            valueName: "plugin"))
+    var check: String?
+
+    @Option(help: ArgumentHelp("With --check: seconds the plugin may take for an answer (default 30).", valueName: "n"))
+    var timeLimit: Int?
+
+    func validate() throws {
+        if timeLimit != nil, check == nil { throw ValidationError("--time-limit needs --check") }
+        if let timeLimit, !(1...86_400).contains(timeLimit) { throw ValidationError("--time-limit takes 1 to 86400 seconds") }
+        if check != nil, name != nil || markdown || !plugins.paths.isEmpty { throw ValidationError("--check stands alone") }
+    }
+
     @OptionGroup var plugins: PluginOptions
 
     func run() throws {
+        if let check { return try verdict(on: check) }
         let registry = try plugins.registry()
         if markdown { return standardOutput(registry.documentation) }
         let declarations = registry.declarations.filter { name == nil || $0.identifier == name }
@@ -34,6 +50,27 @@ struct PassesCommand: ParsableCommand {
             for option in declaration.options {
                 standardOutput("    \(option.name) (\(option.type.description), default \(option.fallback.description)): \(option.summary)\n")
             }
+        }
+    }
+}
+
+extension PassesCommand {
+    private func verdict(on path: String) throws {
+        let check = try PluginCheck(path: path, timeLimit: timeLimit ?? 30)
+        if json {
+            let list = check.findings.map {
+                ["verdict": .string($0.verdict.rawValue), "subject": .string($0.subject), "what": .string($0.what)] as JSONValue
+            }
+            standardOutput(JSONValue.array(list).text(pretty: true) + "\n")
+        } else {
+            for finding in check.findings {
+                let verdict = finding.verdict.rawValue + String(repeating: " ", count: 8 - finding.verdict.rawValue.count)
+                standardOutput("\(verdict)\(printable(finding.subject)): \(finding.what)\n")
+            }
+        }
+        guard check.isSound else {
+            let count = check.findings.count { $0.verdict == .failed }
+            throw Failure(message: "\(count) of \(check.findings.count) checks failed", exitCode: Failure.checkFailed)
         }
     }
 }

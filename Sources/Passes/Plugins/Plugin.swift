@@ -23,8 +23,8 @@ public struct Plugin: Sendable {
 
     /// Starts a plugin and asks it what it has.
     /// - Parameters:
-    ///   - path: an executable file, or one that ends in `.py`, which `python3` runs.
-    ///   - timeLimit: seconds after which an answer is no longer waited for.
+    ///   - path: an executable file; one that ends in `.py`, which `python3` runs; or a shared object, `.so` or `.dylib`.
+    ///   - timeLimit: seconds after which an answer is no longer waited for; a shared object is always waited for.
     /// - Throws: `PluginError` when it cannot be started or gives no sound answer.
     public init(path: String, timeLimit: Int = Plugin.defaultTimeLimit) throws {
         guard let real = realPath(of: path) else { throw PluginError(plugin: path, what: "there is no such file") }
@@ -36,10 +36,13 @@ public struct Plugin: Sendable {
         }
         digest = Digest(of: mapped.bytes)
         file = SourceFile(path: path, byteCount: mapped.byteCount)
-        guard real.hasSuffix(".py") || isExecutable(real) else {
-            throw PluginError(plugin: path, what: "is neither a program that may be run nor a Python file (.py)")
+        if real.hasSuffix(".so") || real.hasSuffix(".dylib") {
+            door = try SharedObjectDoor(path: path, file: real)
+        } else if real.hasSuffix(".py") || isExecutable(real) {
+            door = try SubprocessDoor(path: path, file: real, timeLimit: timeLimit)
+        } else {
+            throw PluginError(plugin: path, what: "is neither a program that may be run, nor a Python file (.py), nor a shared object (.so, .dylib)")
         }
-        door = try SubprocessDoor(path: path, file: real, timeLimit: timeLimit)
         self.path = path
         let description = try PluginDescription(try door.describe(), plugin: path)
         (name, version, declarations) = (description.name, description.version, description.passes)

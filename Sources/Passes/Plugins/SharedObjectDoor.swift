@@ -1,0 +1,239 @@
+import CResQPass
+import Formats
+import Synchronization
+
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#else
+import Darwin
+#endif
+
+/// The door to plugins that are shared objects: functions in this process, called through the table of `resq_pass.h`.
+///
+/// An object stays loaded until the process ends, as do its instances: a pass may be asked for tensors until then.
+// @unchecked: the table is constant and lives as long as the process; `plan` and `apply` are promised to be callable from
+// several threads; instances are made under a lock.
+@safe final class SharedObjectDoor: PluginDoor, @unchecked Sendable {
+    private let plugin: String
+    private let table: UnsafePointer<resq_pass_table>
+    private let instances = Mutex<[String: Instance]>([:])
+
+    /// One pass with its options.
+    // @unchecked: an address that is handed back to the plugin and never looked at.
+    @safe private final class Instance: @unchecked Sendable {
+        let address: UnsafeMutableRawPointer?
+        init(_ address: UnsafeMutableRawPointer?) { unsafe self.address = unsafe address }
+    }
+
+    /// - Parameters:
+    ///   - path: as the user named it.
+    ///   - file: the absolute path.
+    init(path: String, file: String) throws {
+        plugin = path
+        // The path is copied for the call.
+        guard let handle = unsafe dlopen(file, RTLD_NOW | RTLD_LOCAL) else {
+            let why = unsafe dlerror().map { unsafe String(cString: $0) } ?? "no reason is given"
+            throw PluginError(plugin: path, what: "cannot be loaded: \(why)")
+        }
+        guard let symbol = unsafe dlsym(handle, "resq_pass_entry") else {
+            throw PluginError(plugin: path, what: "exports no function 'resq_pass_entry'")
+        }
+        typealias Entry = @convention(c) () -> UnsafePointer<resq_pass_table>?
+        // The header says of which type the function of that name is.
+        let entry = unsafe unsafeBitCast(symbol, to: Entry.self)
+        guard let table = unsafe entry() else { throw PluginError(plugin: path, what: "'resq_pass_entry' returned no table") }
+        let (abi, size) = unsafe (table.pointee.abi, Int(table.pointee.struct_size))
+        guard abi == UInt32(RESQ_PASS_ABI), size >= MemoryLayout<resq_pass_table>.size else {
+            throw PluginError(
+                plugin: path, what: "has a table of version \(abi) and \(size) bytes, expected version \(RESQ_PASS_ABI) and "
+                    + "at least \(MemoryLayout<resq_pass_table>.size)")
+        }
+        guard unsafe table.pointee.describe != nil, unsafe table.pointee.create != nil, unsafe table.pointee.plan != nil,
+            unsafe table.pointee.apply != nil, unsafe table.pointee.destroy != nil
+        else { throw PluginError(plugin: path, what: "has a table with a function missing") }
+        unsafe self.table = unsafe table
+    }
+
+    func describe() throws -> JSONValue {
+        return try unsafe emitted(pass: nil, "the description") { emit, context, error in
+            unsafe table.pointee.describe(emit, context, error, Complaint.capacity)
+        }
+    }
+
+    func plan(_ question: JSONObject, pass: String) throws -> JSONValue {
+        let instance = try instance(of: question, pass: pass)
+        let model = (question["model"] ?? .object([:])).text()
+        let tensors = TensorTable(question["tensors"], data: [])
+        return try unsafe emitted(pass: pass, "the plan") { emit, context, error in
+            unsafe tensors.withTensors { list, count in
+                unsafe table.pointee.plan(instance.address, model, list, count, emit, context, error, Complaint.capacity)
+            }
+        }
+    }
+
+    func apply(
+        _ question: JSONObject, pass: String, tensor: String, inputs: [TensorBytes], byteCounts: [Int]
+    ) throws -> [TensorBytes] {
+        let instance = try instance(of: question, pass: pass)
+        let (given, wanted) = (TensorTable(question["inputs"], data: inputs), TensorTable(question["outputs"], data: []))
+        let sink = Sink(byteCounts: byteCounts)
+        try unsafe call(pass: pass, tensor: tensor) { error in
+            unsafe given.withTensors { inputs, inputCount in
+                unsafe wanted.withTensors { outputs, outputCount in
+                    unsafe table.pointee.apply(
+                        instance.address, inputs, inputCount, outputs, outputCount, takeBytes, sink.context, error, Complaint.capacity)
+                }
+            }
+        }
+        for (place, found) in sink.counts.enumerated() where found != byteCounts[place] {
+            throw PluginError(
+                plugin: plugin, pass: pass, tensor: tensor,
+                what: "answered with \(found)\(found > byteCounts[place] ? " or more" : "") bytes of data where \(byteCounts[place]) were planned")
+        }
+        return sink.parts.map { TensorBytes($0) }
+    }
+
+    private func instance(of question: JSONObject, pass: String) throws -> Instance {
+        let name = question["pass"]?.string ?? ""
+        let options = (question["options"] ?? .object([:])).text()
+        return try instances.withLock { instances in
+            if let made = instances[name + " " + options] { return made }
+            var address: UnsafeMutableRawPointer?
+            try unsafe call(pass: pass, tensor: nil) { error in
+                unsafe table.pointee.create(name, options, &address, error, Complaint.capacity)
+            }
+            let instance = unsafe Instance(address)
+            instances[name + " " + options] = instance
+            return instance
+        }
+    }
+
+    /// Text that a function emits, read as JSON.
+    private func emitted(
+        pass: String?, _ what: String, _ body: (resq_emit, UnsafeMutableRawPointer, UnsafeMutablePointer<CChar>) -> Int32
+    ) throws -> JSONValue {
+        let sink = Sink(byteCounts: nil)
+        try unsafe call(pass: pass, tensor: nil) { error in unsafe body(takeBytes, sink.context, error) }
+        do {
+            return try JSONValue(parsing: sink.parts[0])
+        } catch {
+            throw PluginError(plugin: plugin, pass: pass, what: "\(what) is not JSON: \(error.description)")
+        }
+    }
+
+    /// Calls a function and turns its complaint into an error.
+    private func call(pass: String?, tensor: String?, _ body: (UnsafeMutablePointer<CChar>) throws -> Int32) throws {
+        var complaint = [CChar](repeating: 0, count: Int(Complaint.capacity))
+        // The array is as long as the function is told.
+        let status = try unsafe complaint.withUnsafeMutableBufferPointer { buffer in try unsafe body(buffer.baseAddress!) }
+        guard status != 0 else { return }
+        complaint[complaint.count - 1] = 0
+        let text = String(decoding: complaint.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        throw PluginError(
+            plugin: plugin, pass: pass, tensor: tensor, what: text.isEmpty ? "returned \(status) and gave no reason" : text)
+    }
+}
+
+private enum Complaint {
+    /// Bytes there are for the sentence of a failed call.
+    static let capacity: UInt64 = 1024
+}
+
+/// What a plugin emits during one call.
+private final class Sink {
+    /// A description or a plan of more is no honest one.
+    private static let maximumTextByteCount = PluginConversation.maximumJSONByteCount
+    private let limits: [Int]
+    private(set) var parts: [[UInt8]]
+    /// Bytes that came for each output, also those that had no place.
+    private(set) var counts: [Int]
+
+    /// - Parameter byteCounts: of each output; `nil` for a text.
+    init(byteCounts: [Int]?) {
+        limits = byteCounts ?? [Self.maximumTextByteCount]
+        parts = limits.map { _ in [] }
+        counts = limits.map { _ in 0 }
+        for (place, count) in (byteCounts ?? []).enumerated() { parts[place].reserveCapacity(count) }
+    }
+
+    /// - Returns: whether there is room.
+    @unsafe func take(_ place: Int, _ data: UnsafeRawPointer?, _ count: UInt64) -> Bool {
+        guard limits.indices.contains(place) else { return false }
+        guard count <= UInt64(limits[place] - min(counts[place], limits[place])) else {
+            counts[place] = limits[place] + 1
+            return false
+        }
+        // The plugin promises so many bytes at that address during the call.
+        unsafe parts[place].append(contentsOf: UnsafeRawBufferPointer(start: data, count: Int(count)))
+        counts[place] += Int(count)
+        return true
+    }
+
+    /// Valid while the sink is.
+    var context: UnsafeMutableRawPointer { unsafe Unmanaged.passUnretained(self).toOpaque() }
+}
+
+/// The callback of `resq_pass.h`.
+private let takeBytes: resq_emit = { context, output, data, count in
+    guard let context = unsafe context else { return 1 }
+    // The context is that of the sink of the call that is going on.
+    let sink = unsafe Unmanaged<Sink>.fromOpaque(context).takeUnretainedValue()
+    return unsafe sink.take(Int(output), data, count) ? 0 : 1
+}
+
+/// Tensors as `resq_pass.h` has them, in memory of their own.
+@safe private final class TensorTable {
+    private let tensors: UnsafeMutableBufferPointer<resq_tensor>
+    /// Keeps the bytes that the table points at; they neither move nor change while anyone holds them.
+    private let data: [TensorBytes]
+
+    /// - Parameters:
+    ///   - described: an array in the words of the protocol.
+    ///   - data: the bytes of each, or nothing.
+    init(_ described: JSONValue?, data: [TensorBytes]) {
+        let list = described?.array ?? []
+        self.data = data
+        unsafe tensors = .allocate(capacity: list.count)
+        for (place, tensor) in list.enumerated() {
+            let shape = (tensor["shape"]?.array ?? []).map { Int64($0.integer ?? 0) }
+            // Everything that is allocated here is freed in `deinit`.
+            let dimensions = UnsafeMutableBufferPointer<Int64>.allocate(capacity: max(1, shape.count))
+            _ = unsafe dimensions.initialize(from: shape)
+            let bytes = unsafe data.indices.contains(place) ? address(of: data[place]) : nil
+            unsafe tensors.initializeElement(
+                at: place,
+                to: resq_tensor(
+                    struct_size: UInt32(MemoryLayout<resq_tensor>.size), rank: UInt32(shape.count),
+                    name: copied(tensor["name"]?.string ?? ""), dtype: copied(tensor["dtype"]?.string ?? ""),
+                    role: tensor["role"]?.string.flatMap { unsafe copied($0) }, layer: Int64(tensor["layer"]?.integer ?? -1),
+                    shape: UnsafePointer(dimensions.baseAddress), byte_count: UInt64(tensor["bytes"]?.integer ?? 0), data: bytes))
+        }
+    }
+
+    deinit {
+        for place in unsafe tensors.indices {
+            let tensor = unsafe tensors[place]
+            unsafe free(UnsafeMutableRawPointer(mutating: tensor.name))
+            unsafe free(UnsafeMutableRawPointer(mutating: tensor.dtype))
+            unsafe free(UnsafeMutableRawPointer(mutating: tensor.role))
+            unsafe tensor.shape?.deallocate()
+        }
+        unsafe tensors.deallocate()
+    }
+
+    /// Hands the tensors over for the time of a call.
+    @unsafe func withTensors(_ body: (UnsafePointer<resq_tensor>?, UInt32) -> Int32) -> Int32 {
+        withExtendedLifetime(self) { unsafe body(UnsafePointer(tensors.baseAddress), UInt32(tensors.count)) }
+    }
+}
+
+/// The text as C has it; whoever asks frees it. Names with a zero inside are cut there.
+@unsafe private func copied(_ text: String) -> UnsafePointer<CChar>? { unsafe UnsafePointer(strdup(text)) }
+
+/// Where bytes stand in memory, as long as somebody holds them.
+@unsafe private func address(of bytes: TensorBytes) -> UnsafeRawPointer? {
+    let span = bytes.bytes
+    return unsafe span.withUnsafeBytes { $0.baseAddress }
+}

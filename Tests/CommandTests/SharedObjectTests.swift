@@ -1,0 +1,137 @@
+import Foundation
+import Testing
+import TestSupport
+
+/// Plugins that are shared objects, compiled from C.
+@Suite(.enabled(if: commandSucceeds("cc --version"), "needs a C compiler"), .serialized) struct SharedObjectTests {
+    let folder: TemporaryFolder
+    let model = SmallModel()
+
+    static let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("../..").standardizedFileURL.path
+
+    init() throws {
+        folder = try TemporaryFolder()
+        try model.write(to: folder)
+    }
+
+    private func compile(_ source: String, to name: String, _ definitions: String = "") async throws {
+        _ = try await output(
+            of: "cc -std=c11 -Wall -Wextra -Werror -O1 -shared -fPIC -I '\(Self.root)/include' \(definitions) '\(source)' -o \(name)",
+            in: folder.path)
+    }
+
+    @Test func theExampleDoesWhatItSays() async throws {
+        try await compile(Self.root + "/Examples/c-pass/scale.c", to: "scale.so")
+        let recipe = "recipe: 1\nplugins: [scale.so]\npasses:\n- {use: c-example.scale, with: {factor: -1, match: {role: linear}}}\n"
+            + "- {use: cast, with: {to: bf16}}\n"
+        try folder.write(Array(recipe.utf8), to: "r.yaml")
+        for threads in ["1", "4"] {
+            expectSuccess(
+                try await resq(["run", "r.yaml", "--input", "model", "--output", "o.safetensors", "--threads", threads], in: folder.path))
+            let file = try folder.read("o.safetensors")
+            let start = 8 + file[0..<8].reversed().reduce(0) { $0 << 8 | Int($1) }
+            let header = try #require(try JSONSerialization.jsonObject(with: Data(file[8..<start])) as? [String: Any])
+            for (name, bytes) in model.weights() {
+                let offsets = try #require((header[name] as? [String: Any])?["data_offsets"] as? [Int])
+                // BF16 keeps the sign in the last byte's highest bit.
+                let expected = name.contains("_proj") ? bytes.indices.map { $0 % 2 == 1 ? bytes[$0] ^ 128 : bytes[$0] } : bytes
+                #expect(Array(file[start + offsets[0]..<start + offsets[1]]) == expected, "\(name)")
+            }
+        }
+        expectSuccess(try await resq(["passes", "--check", "./scale.so"], in: folder.path))
+    }
+
+    /// A plugin whose steps copy bytes, unless it is compiled to misbehave.
+    private static let source = """
+        #include "resq_pass.h"
+        #include <stdio.h>
+        #include <string.h>
+        #define SAY(text) emit(context, 0, text, sizeof text - 1)
+        #ifndef DESCRIPTION
+        #define DESCRIPTION "{\\"protocol\\": 1, \\"name\\": \\"bad\\", \\"version\\": \\"1\\", \\"passes\\": [{\\"name\\": \\"p\\", \\"summary\\": \\"s\\"}]}"
+        #endif
+        #ifndef ABI
+        #define ABI RESQ_PASS_ABI
+        #endif
+        #ifndef APPLY
+        #define APPLY return emit(context, 0, inputs[0].data, inputs[0].byte_count);
+        #endif
+        #ifndef CREATE
+        #define CREATE return 0;
+        #endif
+        #ifndef PLAN
+        #define PLAN
+        #endif
+        #ifndef ENTRY
+        #define ENTRY resq_pass_entry
+        #endif
+        static int describe(resq_emit emit, void *context, char *error, uint64_t room) {
+            (void)error, (void)room;
+            return SAY(DESCRIPTION);
+        }
+        static int create(const char *pass, const char *options, void **instance, char *error, uint64_t room) {
+            (void)pass, (void)options, (void)instance, (void)error, (void)room;
+            CREATE
+        }
+        static int plan(void *instance, const char *model, const resq_tensor *tensors, uint32_t count, resq_emit emit, void *context,
+                        char *error, uint64_t room) {
+            (void)instance, (void)model, (void)error, (void)room;
+            char text[1024];
+            PLAN
+            SAY("{\\"steps\\": [");
+            for (uint32_t i = 0; i < count; i++) {
+                int length = snprintf(text, sizeof text, "%s{\\"inputs\\": [\\"%s\\"], \\"outputs\\": [{\\"name\\": \\"%s\\", \\"dtype\\": \\"U8\\", \\"shape\\": [%d]}]}",
+                    i ? ", " : "", tensors[i].name, tensors[i].name, (int)tensors[i].byte_count);
+                emit(context, 0, text, (uint64_t)length);
+            }
+            return SAY("]}");
+        }
+        static int apply(void *instance, const resq_tensor *inputs, uint32_t input_count, const resq_tensor *outputs, uint32_t output_count,
+                         resq_emit emit, void *context, char *error, uint64_t room) {
+            (void)instance, (void)inputs, (void)input_count, (void)outputs, (void)output_count, (void)emit, (void)context, (void)error, (void)room;
+            APPLY
+        }
+        static void destroy(void *instance) { (void)instance; }
+        const resq_pass_table *ENTRY(void);
+        const resq_pass_table *ENTRY(void) {
+            static const resq_pass_table table = {ABI, sizeof table, describe, create, plan, apply, destroy};
+            return &table;
+        }
+        """
+
+    /// What it does, the definitions that make it so, and words of the message.
+    static let mistakes: [(String, String, [String])] = [
+        ("exports nothing", "-DENTRY=another", ["exports no function 'resq_pass_entry'"]),
+        ("is of another version", "-DABI=7", ["version 7"]),
+        ("describes nothing", "-DDESCRIPTION='\"\"'", ["the description is not JSON"]),
+        ("has no name", "-DDESCRIPTION='\"{}\"'", ["its description is wrong", "'protocol' is missing"]),
+        ("makes no instance", "-DCREATE='snprintf(error, room, \"no memory for %s\", pass); return 1;'", ["'bad.p'", "no memory for p"]),
+        ("fails without a word", "-DCREATE='return 12;'", ["returned 12 and gave no reason"]),
+        ("plans no JSON", "-DPLAN='return SAY(\"steps\");'", ["'bad.p'", "the plan is not JSON"]),
+        ("refuses to plan", "-DPLAN='(void)text; strcpy(error, \"no such model\"); return 1;'", ["'bad.p'", "no such model"]),
+        ("emits too little", "-DAPPLY='return emit(context, 0, inputs[0].data, 3);'", ["norm.weight'", "answered with 3 bytes of data where 128 were planned"]),
+        ("emits nothing", "-DAPPLY='return 0;'", ["answered with 0 bytes of data where 128"]),
+        ("emits too much", "-DAPPLY='for (int i = 0; i < 9; i++) emit(context, 0, inputs[0].data, inputs[0].byte_count); return 0;'", ["answered with 129 or more bytes"]),
+        ("emits another output", "-DAPPLY='emit(context, 4000000000u, inputs[0].data, 1); return 0;'", ["answered with 0 bytes"]),
+        ("complains of a tensor", "-DAPPLY='snprintf(error, room, \"%s is too dark\", outputs[0].name); return 1;'", ["'bad.p'", "norm.weight is too dark"]),
+        ("complains at length", "-DAPPLY='memset(error, 65, room); return 1;'", ["AAAA"]),
+    ]
+
+    @Test func mistakesAreToldWithPassAndTensor() async throws {
+        try folder.write(Array(Self.source.utf8), to: "p.c")
+        try folder.write(Array("recipe: 1\nplugins: [p.so]\npasses: [{use: bad.p, with: {match: '*norm.weight'}}]\n".utf8), to: "r.yaml")
+        let arguments = ["run", "r.yaml", "--input", "model", "--output", "o.safetensors", "--quiet"]
+        try await compile("p.c", to: "p.so")
+        expectSuccess(try await resq(arguments, in: folder.path))
+        try FileManager.default.removeItem(atPath: folder.path("o.safetensors"))
+        for (name, definitions, words) in Self.mistakes {
+            try await compile("p.c", to: "p.so", definitions)
+            let outcome = try await resq(arguments, in: folder.path)
+            expectRefusal(outcome, saying: "plugin ./p.so: ")
+            for word in words { #expect(outcome.errors.contains(word), "\(name): \(outcome.errors)") }
+            #expect(!folder.names.contains("o.safetensors"))
+        }
+        try folder.write(Array("not an object".utf8), to: "p.so")
+        expectRefusal(try await resq(arguments, in: folder.path), saying: "r.yaml:2:11: plugin ./p.so: cannot be loaded")
+    }
+}
