@@ -115,6 +115,9 @@ let package = Package(
             ],
             path: "Sources/convert", swiftSettings: swiftSettings),
 
+        // The forward pass alone, to measure calibration against; no product.
+        .executableTarget(
+            name: "forward", dependencies: ["Formats", "Models", "Passes"], path: "Benchmarks/Forward", swiftSettings: swiftSettings),
         // Measures the rates that plans expect times from; no product.
         .executableTarget(
             name: "rates", dependencies: ["Formats", "LinearAlgebra", "Models", "Passes", "ResQ"], path: "Benchmarks/Rates",

@@ -14,7 +14,8 @@ public struct EvaluationSummary: Sendable {
     public let perplexityError: Double
     /// Mean negative log-likelihood in nats.
     public let meanNegativeLogLikelihood: Double
-    /// Nats of all tokens together, in bits, per byte of the text they stand for; `nil` when the bytes are not known.
+    /// Nats of all tokens together, in bits, per byte of the text they stand for; `nil` when the bytes are not
+    /// known, or there are none because all tokens are special.
     public let bitsPerByte: Double?
     /// Against the reference; `nil` without one.
     public let divergence: Divergence?
@@ -45,7 +46,7 @@ public struct EvaluationSummary: Sendable {
         meanNegativeLogLikelihood = mean
         perplexity = exp(mean)
         perplexityError = scores.count > 1 ? exp(mean) * (variance / (count - 1)).squareRoot() : 0
-        bitsPerByte = byteCount.map { mean * count / log(2.0) / Double($0) }
+        bitsPerByte = byteCount.flatMap { $0 > 0 ? mean * count / log(2.0) / Double($0) : nil }
         let comparisons = scores.compactMap(\.comparison)
         guard comparisons.count == scores.count else {
             divergence = nil

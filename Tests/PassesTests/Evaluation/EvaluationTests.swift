@@ -70,6 +70,7 @@ func logProbabilities(_ row: [Float]) -> [Double] {
         // Mean square 12.5, less 9, over n - 1.
         #expect(abs(summary.perplexityError - exp(3) * (3.5 / 3).squareRoot()) < 1e-12)
         #expect(abs(summary.bitsPerByte! - 12 / log(2.0) / 10) < 1e-12)
+        #expect(EvaluationSummary([TokenScore(negativeLogLikelihood: 1)], byteCount: 0).bitsPerByte == nil)
         let divergence = summary.divergence!
         #expect(abs(divergence.mean - 0.3) < 1e-12 && abs(divergence.median - 0.25) < 1e-12)
         #expect(abs(divergence.percentile99 - (0.3 + 0.97 * 0.3)) < 1e-12 && divergence.maximum == 0.6)

@@ -5,7 +5,7 @@ struct TextNormalizer: Sendable {
     private enum Step: Sendable {
         case form(UnicodeNormalization)
         case lowercase
-        case stripAccents
+        case stripMarks(ScalarTable)
         case strip(left: Bool, right: Bool)
         case prepend([UInt8])
         case replace(Pattern, [UInt8])
@@ -48,7 +48,7 @@ struct TextNormalizer: Sendable {
         if let form = UnicodeNormalization.Form(rawValue: type) { return [.form(.form(form))] }
         switch type {
         case "Lowercase": return [.lowercase]
-        case "StripAccents": return [.stripAccents]
+        case "StripAccents": return [.stripMarks(UnicodeTables.accentTable)]
         case "Strip":
             return try [.strip(left: part.bool("strip_left", default: true), right: part.bool("strip_right", default: true))]
         case "Prepend": return try [.prepend(Array(part.string("prepend").utf8))]
@@ -68,7 +68,7 @@ struct TextNormalizer: Sendable {
             var steps: [Step] = []
             if try part.bool("clean_text", default: true) { steps.append(.cleanText) }
             if try part.bool("handle_chinese_chars", default: true) { steps.append(.chineseCharacters) }
-            if try part.bool("strip_accents", default: lowercase) { steps += [.form(.form(.nfd)), .stripAccents] }
+            if try part.bool("strip_accents", default: lowercase) { steps += [.form(.form(.nfd)), .stripMarks(UnicodeTables.nonspacingTable)] }
             if lowercase { steps.append(.lowercase) }
             return steps
         default: throw part.unknown(type, "normalizer")
@@ -85,9 +85,9 @@ struct TextNormalizer: Sendable {
         switch step {
         case .form(let form): return form.normalized(text.span)
         case .lowercase: return mapped(text) { scalar, result in Self.appendLowercase(scalar, &result) }
-        case .stripAccents:
+        case .stripMarks(let marks):
             return mapped(text) { scalar, result in
-                if !UnicodeTables.accentTable.contains(scalar) { result.append(scalar: scalar) }
+                if !marks.contains(scalar) { result.append(scalar: scalar) }
             }
         case .strip(let left, let right): return Self.stripped(text, left: left, right: right)
         case .prepend(let prefix): return text.isEmpty ? text : prefix + text

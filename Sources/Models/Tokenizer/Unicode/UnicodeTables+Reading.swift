@@ -15,6 +15,7 @@ extension UnicodeTables {
     static let wordSet = set(word)
     static let accentSet = set(accents)
     static let accentTable = ScalarTable(accentSet)
+    static let nonspacingTable = ScalarTable(set(nonspacing))
     static let controlTable = ScalarTable(set(controls))
     static let punctuationSet = set(punctuation)
     static let scriptSets = scripts.mapValues(set)
