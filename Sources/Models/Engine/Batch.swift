@@ -56,6 +56,9 @@ public struct Batch: Sendable {
         scratch.attention = rows
     }
 
+    /// Exchanges the memory that a layer works in with another batch's; fresh memory for every batch costs more than some of the work.
+    package mutating func exchangeScratch(with other: inout Batch) { swap(&scratch, &other.scratch) }
+
     /// Gives back the memory that only a layer needs.
     public mutating func dropScratch() { scratch = Scratch() }
 

@@ -95,8 +95,11 @@ final class LayerStream {
         let next = try folder.map { folder in
             try RowStore(rowCount: store.rowCount, width: store.width, path: Self.path(in: folder, layer: layer + 1))
         }
+        var last = Batch(hidden: [], lengths: [])
         for part in parts {
             var batch = try batch(part)
+            batch.exchangeScratch(with: &last)
+            defer { last.exchangeScratch(with: &batch) }
             try located(part) { try body(&batch) }
             try (next ?? halfway ?? store).write(batch.hidden.span, from: rows(of: part).lowerBound)
         }
