@@ -111,6 +111,52 @@ CLONES void resq_compensate_columns(float *w, const float *error, const float *u
     for (; r < rows; r += LANES) { COMPENSATE_COLUMNS(1) }
 }
 
+#define DESCEND_COLUMNS(COUNT)                                                                                   \
+    for (size_t c = 0; c < columns; c++) {                                                                       \
+        floats slope[COUNT];                                                                                     \
+        _Pragma("unroll") for (int v = 0; v < COUNT; v++) slope[v] = LOADED(gradient + c * rows + r + v * LANES); \
+        for (size_t k = 0; k < c; k++) {                                                                         \
+            float factor = h[k * n + c];                                                                         \
+            _Pragma("unroll") for (int v = 0; v < COUNT; v++)                                                    \
+                slope[v] += LOADED(change + k * rows + r + v * LANES) * factor;                                  \
+        }                                                                                                        \
+        float curvature = h[c * n + c];                                                                          \
+        for (int v = 0; v < COUNT; v++) {                                                                        \
+            size_t place = c * rows + r + v * LANES, at = (size_t)group[c] * rows + r + v * LANES;               \
+            floats scale = LOADED(scale_at + at), level, value, now = LOADED(w + place);                         \
+            floats target = now - slope[v] / curvature;                                                          \
+            ints flat = scale == 0;                                                                              \
+            if (has_codebook) {                                                                                  \
+                floats scaled = SELECT(flat, (floats)0, target / scale), entry;                                  \
+                nearest_entry(codebook, &scaled, &level, &entry);                                                \
+                value = scale * entry;                                                                           \
+            } else {                                                                                             \
+                floats offset = LOADED(offset_at + at);                                                          \
+                floats low = LOADED(low_at + at), high = LOADED(high_at + at);                                   \
+                level = ROUND(SELECT(flat, (floats)0, (target - offset) / scale));                               \
+                level = MINIMUM(MAXIMUM(level, low), high);                                                      \
+                value = scale * level + offset;                                                                  \
+            }                                                                                                    \
+            STORED(change + place, value - now);                                                                 \
+            STORED(w + place, value);                                                                            \
+            shorts whole = __builtin_convertvector(level, shorts);                                               \
+            memcpy(levels + place, &whole, sizeof whole);                                                        \
+        }                                                                                                        \
+    }
+
+CLONES void resq_descend_columns(float *w, float *change, int16_t *levels, const float *gradient, const float *hessian,
+                                 size_t n, size_t first, size_t columns, size_t rows, const float *scale_at,
+                                 const float *offset_at, const float *low_at, const float *high_at, const float *codebook,
+                                 int has_codebook, const int32_t *group) {
+    const float *h = hessian + first * n + first;
+    size_t r = 0;
+    w += first * rows;
+    levels += first * rows;
+    gradient += first * rows;
+    for (; r + WIDE * LANES <= rows; r += WIDE * LANES) { DESCEND_COLUMNS(WIDE) }
+    for (; r < rows; r += LANES) { DESCEND_COLUMNS(1) }
+}
+
 // |d|^2.4 = d^2 * (d^2)^(1/5). The fifth root: a first guess from a fifth of the exponent, off by less than 5 %, and three
 // steps of Newton's method for the inverse root, y <- y (6 - a y^5) / 5, which do not divide; a y^4 is the root. Errs by
 // less than 1e-6 relative; squares below 1e-30 count as 0.

@@ -30,13 +30,8 @@ extension Network {
     public func logits(
         of batch: Batch, rows: Range<Int>, into logits: inout [Float], hooks: (any ForwardHooks)? = nil
     ) throws {
-        let (width, vocabulary) = (model.hyperparameters.hidden, model.hyperparameters.vocabulary)
-        var normed = [Float](repeating: 0, count: rows.count * width)
-        var span = normed.mutableSpan
-        normalize(
-            batch.hidden.span.extracting(rows.lowerBound * width..<rows.upperBound * width), gain: try finalGain().floats,
-            epsilon: parameters.epsilon, into: &span, threadCount: threadCount)
-        try watch(.head, layerCount, &normed, count: rows.count * width, width: width, batch.places(from: rows.lowerBound), hooks)
+        let vocabulary = model.hyperparameters.vocabulary
+        let normed = try headInput(of: batch, rows: rows, hooks: hooks)
         Batch.Scratch.reserve(&logits, rows.count * vocabulary)
         if let head = try wholeHead() {
             apply(head, at: 0, normed, rowCount: rows.count, into: &logits)
@@ -53,6 +48,19 @@ extension Network {
             let place = batch.place(ofRow: rows.lowerBound + bad / vocabulary)
             throw ForwardError.notFinite(layer: nil, sequence: place.sequence, position: place.position)
         }
+    }
+
+    /// What the head reads, norm(x), of some rows of a batch that has been through all layers: `[rows.count, hidden]`.
+    /// - Throws: what the hooks throw.
+    package func headInput(of batch: Batch, rows: Range<Int>, hooks: (any ForwardHooks)? = nil) throws -> [Float] {
+        let width = model.hyperparameters.hidden
+        var normed = [Float](repeating: 0, count: rows.count * width)
+        var span = normed.mutableSpan
+        normalize(
+            batch.hidden.span.extracting(rows.lowerBound * width..<rows.upperBound * width), gain: try finalGain().floats,
+            epsilon: parameters.epsilon, into: &span, threadCount: threadCount)
+        try watch(.head, layerCount, &normed, count: rows.count * width, width: width, batch.places(from: rows.lowerBound), hooks)
+        return normed
     }
 
     /// Logits of the head's rows from `first` on.

@@ -13,7 +13,7 @@ public final class Network: Sendable {
     let weights: any WeightSource
     /// Tensors of each layer: role, name, and whether it is one of many experts.
     private let layerTensors: [[(role: TensorRole, name: String, isExpert: Bool)]]
-    let embeddingName: String
+    public let embeddingName: String
     let finalNormName: String
     /// The head's own tensor, or the embedding.
     public let headName: String
@@ -119,7 +119,7 @@ public final class Network: Sendable {
     }
 
     /// Rows of the head: those that stayed in memory, or decoded now.
-    func head(rows: Range<Int>) throws -> Weight {
+    package func head(rows: Range<Int>) throws -> Weight {
         try Weight(headName, of: weights, rows: rows, threadCount: threadCount)
     }
 

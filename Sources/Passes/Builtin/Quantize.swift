@@ -30,6 +30,15 @@ struct Quantize: DeclaredPass {
                 "act-order", .boolean, default: .boolean(false),
                 summary: "For gptq: round the columns with the largest second moments first."),
             OptionDeclaration(
+                "match-original", .boolean, default: .boolean(false),
+                summary: "For gptq: round for the outputs of the original network, given what the rounded one reads, with activations rounded as the runtime will."),
+            OptionDeclaration(
+                "sweeps", .integer(0...100), default: .integer(0),
+                summary: "For gptq: sweeps of coordinate descent over scales and codes afterwards."),
+            OptionDeclaration(
+                "sequences", .integer(1...1_000_000), default: .absent,
+                summary: "For gptq: use only the first so many sequences of the calibration."),
+            OptionDeclaration(
                 "residual-rank", .integer(0...1024), default: .integer(0),
                 summary: "For gptq: the rank of a low-rank residual beside each weight, written as a LoRA adapter; 0 for none."),
             OptionDeclaration(
@@ -53,6 +62,9 @@ struct Quantize: DeclaredPass {
     private let matrixPath: String?
     private let damping: Double
     private let actOrder: Bool
+    private let matchesOriginal: Bool
+    private let sweeps: Int
+    private let sequences: Int?
     private let residual: ResidualRounding?
 
     init(options: PassOptions) throws(RecipeError) {
@@ -60,6 +72,9 @@ struct Quantize: DeclaredPass {
         matrixPath = options.has("imatrix") ? options.text("imatrix") : nil
         damping = options.number("damping")
         actOrder = options.boolean("act-order")
+        matchesOriginal = options.boolean("match-original")
+        sweeps = options.integer("sweeps")
+        sequences = options.has("sequences") ? options.integer("sequences") : nil
         let (rank, type) = (options.integer("residual-rank"), options.text("residual-type"))
         guard rank == 0 || ResidualRounding.isValid(rank: rank, type: type) else {
             throw RecipeError("'residual-rank' is \(rank), and factors in \(type) need a multiple of 32", at: options.location)
@@ -109,7 +124,7 @@ struct Quantize: DeclaredPass {
             guard Encoding(choice.type) != tensor.info.encoding else { return [tensor.noting(note)] }
             if rule.options.text("rounding") == "gptq" {
                 guard graphBefore.model != nil else { throw graphBefore.calibrationProblem }
-                if graphBefore.isLayerWeight(tensor.info) {
+                if graphBefore.isLayerWeight(tensor.info) || graphBefore.isHead(tensor.info) {
                     if BlockTypeRounding.isTarget(choice.type) {
                         calibrated[tensor.info.name] = choice.type
                         return [tensor.noting(note + ", gptq")]
@@ -133,7 +148,7 @@ struct Quantize: DeclaredPass {
             graph.importance = importance.record
         }
         if !calibrated.isEmpty || !splits.isEmpty {
-            try round(calibrated, splits, of: &graph, in: context)
+            try round(calibrated, splits, of: &graph, original: graphBefore, in: context)
         } else if residual != nil {
             throw PipelineError.cannotApply(pass: "quantize", why: "a residual is for weights that 'rounding: gptq' rounds, and there are none")
         }
@@ -151,19 +166,26 @@ struct Quantize: DeclaredPass {
     }
 
     /// Leaves weights to an analysis that rounds them as the layers see them.
-    /// - Parameter graph: with everything rounded that is rounded to nearest.
-    private func round(_ types: [String: GGMLType], _ splits: [String: SplitLayout], of graph: inout TensorGraph, in context: PassContext) throws {
-        var rounding = BlockTypeRounding(types: types, splits: splits, damping: damping, actOrder: actOrder)
+    /// - Parameters:
+    ///   - graph: with everything rounded that is rounded to nearest.
+    ///   - original: with nothing rounded.
+    private func round(
+        _ types: [String: GGMLType], _ splits: [String: SplitLayout], of graph: inout TensorGraph, original: TensorGraph,
+        in context: PassContext
+    ) throws {
+        var rounding = BlockTypeRounding(
+            types: types, splits: splits, damping: damping, actOrder: actOrder, matchesOriginal: matchesOriginal, sweeps: sweeps, sequences: sequences)
+        rounding.tiedEmbedding = graph.tensors.map(\.info).first { types[$0.name] != nil && graph.model?.match(name: $0.name)?.role == .embedding }?.name
         if let residual {
             // GGUF stacks experts, and adapters of stacks are not what every runtime knows.
             let additional = graph.tensors.map(\.info).filter { info in
-                types[info.name] != nil && graph.model?.match(name: info.name)?.rule.stacksExperts == false
+                types[info.name] != nil && graph.isLayerWeight(info) && graph.model?.match(name: info.name)?.rule.stacksExperts == false
                     && residual.fits(rowCount: info.rowCount, columnCount: info.columnCount)
             }
             rounding.residual = residual
             rounding.withResidual = Set(additional.map(\.name))
         }
-        let analysis = try rounding.analysis(of: graph, in: context)
+        let analysis = try rounding.analysis(of: graph, original: original, in: context)
         context.perform(analysis)
         try graph.mapTensors { tensor in
             let name = tensor.info.name
@@ -190,6 +212,12 @@ extension TensorGraph {
     fileprivate func isLayerWeight(_ info: TensorInfo) -> Bool {
         guard let match = model?.match(name: info.name), match.layer != nil else { return false }
         return match.role.family == .linear || match.role.family == .expert
+    }
+
+    /// Whether a tensor is the head, on its own or as the embedding.
+    fileprivate func isHead(_ info: TensorInfo) -> Bool {
+        guard let model, let match = model.match(name: info.name) else { return false }
+        return match.role == .head || match.role == .embedding && model.isTied
     }
 
     /// The name a tensor has, or would have, in GGUF.

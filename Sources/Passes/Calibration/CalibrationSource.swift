@@ -7,6 +7,8 @@ public struct CalibrationSource: Sendable {
     public let settings: Calibration
     /// The model's path, whose tokenizer turns the text into tokens.
     public let modelPath: String
+    /// How many of the sequences are used; all when `nil`.
+    private var limit: Int?
     /// The model before all passes, which writes the sequences when there is no text.
     private let graph: TensorGraph
 
@@ -21,15 +23,19 @@ public struct CalibrationSource: Sendable {
         settings.context == Calibration.defaultContext ? min(settings.context, longestContext) : settings.context
     }
 
-    /// Tokens of all sequences.
-    public var tokenCount: Int { settings.sequences * context }
+    /// How many sequences are used.
+    public var sequenceCount: Int { min(limit ?? settings.sequences, settings.sequences) }
+
+    /// Tokens of the sequences that are used.
+    public var tokenCount: Int { sequenceCount * context }
 
     /// What it takes to have the sequences.
     var work: WorkEstimate { settings.text == nil ? graph.writingWork(tokens: tokenCount) : WorkEstimate() }
 
     /// One phrase that says which sequences these are.
     public var summary: String {
-        "\(settings.text ?? "its own text"), \(settings.sequences) x \(context), seed \(settings.seed)"
+        let used = sequenceCount < settings.sequences ? "the first \(sequenceCount) of " : ""
+        return "\(settings.text ?? "its own text"), \(used)\(settings.sequences) x \(context), seed \(settings.seed)"
     }
 
     private var longestContext: Int { graph.model?.hyperparameters[.context] ?? Int.max }
@@ -60,17 +66,28 @@ public struct CalibrationSource: Sendable {
         guard tokenCount >= context else { throw EvaluationError(.textTooShort(tokens: tokenCount, context: context), path: text) }
     }
 
+    /// The same with only the first sequences; as it is for `nil`.
+    func first(_ count: Int?) -> CalibrationSource {
+        var source = self
+        source.limit = count
+        return source
+    }
+
     /// The sequences, from the text or written by the model.
     ///
     /// A text in `.npy` or `.safetensors` is token ids. Sequences that the model wrote are kept in the run's folder, so
     /// that further analyses and a resumed run use the same ones.
     /// - Throws: errors of the text and the tokenizer; `EvaluationError.textTooShort` naming the text.
     public func windows(in run: AnalysisRun) throws -> CalibrationWindows {
+        CalibrationWindows(windows: Array(try allWindows(in: run).windows.prefix(sequenceCount)))
+    }
+
+    private func allWindows(in run: AnalysisRun) throws -> CalibrationWindows {
         guard let text = settings.text else { return try selfWritten(in: run) }
         let tokens = isTokenFile ? try TokenFile.read(text) : try Tokenizer(path: modelPath).tokens(ofFile: text)
         do throws(EvaluationError) {
             let windows = try CalibrationWindows(drawnFrom: tokens, count: settings.sequences, context: context, seed: UInt64(settings.seed))
-            if tokens.count < tokenCount {
+            if tokens.count < settings.sequences * context {
                 run.report(
                     .warning,
                     "the calibration text has \(tokens.count) tokens and \(settings.sequences) sequences of \(context) are asked for: they overlap")
@@ -82,13 +99,13 @@ public struct CalibrationSource: Sendable {
     }
 
     private func selfWritten(in run: AnalysisRun) throws -> CalibrationWindows {
-        let file = try run.folder(for: "sequences", key: [Digest(of: summary)]) + "/tokens.safetensors"
+        let file = try run.folder(for: "sequences", key: [Digest(of: first(nil).summary)]) + "/tokens.safetensors"
         if FileManager.default.fileExists(atPath: file) {
             return try CalibrationWindows(inOrder: try TokenFile.read(file), count: settings.sequences, context: context)
         }
         let budget = Int(clamping: ProcessInfo.processInfo.physicalMemory / 2)
         let network = try graph.network(weightBudget: budget, threadCount: run.threadCount)
-        run.progress.begin(.sampling, total: tokenCount)
+        run.progress.begin(.sampling, total: settings.sequences * context)
         let windows = try CalibrationWindows(
             writtenBy: network, count: settings.sequences, context: context, seed: UInt64(settings.seed),
             firstToken: try? Tokenizer(path: modelPath).special.bos

@@ -60,6 +60,11 @@ final class LayerStream {
         return FileManager.default.fileExists(atPath: path(in: folder, layer: count)) ? count : 0
     }
 
+    /// Whether all of some folders hold the input of a layer.
+    static func holdsInput(ofLayer layer: Int, in folders: [String]) -> Bool {
+        folders.allSatisfy { FileManager.default.fileExists(atPath: path(in: $0, layer: layer)) }
+    }
+
     /// Runs of windows that go through a layer together: about 4096 tokens or 32 MiB of residual stream.
     private(set) lazy var parts: [Range<Int>] = {
         let length = max(1, windows.first?.count ?? 1)

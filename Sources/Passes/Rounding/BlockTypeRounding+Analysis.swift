@@ -3,14 +3,17 @@ import Models
 
 extension BlockTypeRounding {
     /// The analysis that rounds a graph's weights, layer by layer.
-    /// - Parameter graph: what the layers see: weights that are not rounded here are as they will be stored.
+    /// - Parameters:
+    ///   - graph: what the layers see: weights that are not rounded here are as they will be stored.
+    ///   - original: the same model with nothing rounded.
     /// - Throws: what keeps the model from being calibrated.
-    func analysis(of graph: TensorGraph, in context: PassContext) throws -> Analysis<RoundedWeights> {
-        let calibration = try context.calibrationSource(for: "quantize")
+    func analysis(of graph: TensorGraph, original: TensorGraph, in context: PassContext) throws -> Analysis<RoundedWeights> {
+        let calibration = try context.calibrationSource(for: "quantize").first(sequences)
         let network = try graph.network(weightBudget: 0, threadCount: 1)
         let widest = (types.keys.map { $0 } + splits.keys).compactMap { graph[$0]?.info.columnCount }.max() ?? 0
         let beside = residual.map { ", residual \($0.summary)" } ?? ""
-        let summary = "round with gptq, damping \(damping)\(actOrder ? ", act-order" : "")\(beside), calibrated on \(calibration.summary)"
+        let order = (actOrder ? ", act-order" : "") + (matchesOriginal ? ", matching the original" : "") + (sweeps > 0 ? ", \(sweeps) sweeps" : "")
+        let summary = "round with gptq, damping \(damping)\(order)\(beside), calibrated on \(calibration.summary)"
         if calibration.tokenCount < widest {
             context.report(
                 .warning,
@@ -20,16 +23,27 @@ extension BlockTypeRounding {
             + graph.roundingWork(of: types.keys.map { $0 } + splits.keys, tokens: calibration.tokenCount)
         return Analysis(summary, peakMemoryByteCount: peakMemory(of: graph, network, widest: widest), work: work) { run in
             let windows = try calibration.windows(in: run)
+            let online = matchesOriginal ? graph.online.map { "\($0.rounding as Any)" } ?? "" : ""
             let what = (types.map { "\($0.key) \($0.value.name)" } + splits.map { "\($0.key) \($0.value)" }).sorted().joined(separator: "\n")
             let chains = graph.tensors.map { "\($0.info.name) \($0.chain)" }.joined(separator: "\n")
-            let folder = try run.folder(for: "gptq", key: [windows.digest, Digest(of: what), Digest(of: chains), Digest(of: summary)])
+            let folder = try run.folder(for: "gptq", key: [windows.digest, Digest(of: what), Digest(of: chains), Digest(of: summary), Digest(of: online)])
             let factors = FactorCache()
-            let files = try SequentialRounding(
-                network: try graph.network(weightBudget: 0, threadCount: run.threadCount, roundsActivations: false), windows: windows, folder: folder,
-                threadCount: run.threadCount, isRounded: { types[$0] != nil || splits[$0] != nil }
-            ) { name, weight, moments in
-                try round(name, weight, moments, factors: factors, threadCount: run.threadCount)
-            }.run(progress: run.progress)
+            let round: SequentialRounding.Round = { name, weight, inputs in
+                try self.round(name, weight, inputs, factors: factors, threadCount: run.threadCount)
+            }
+            let unrounded = { try original.network(weightBudget: 0, threadCount: run.threadCount, roundsActivations: false) }
+            var (files, graph) = ([String](), graph)
+            if let tiedEmbedding {
+                files.append(
+                    try HeadRounding(network: try unrounded())
+                        .roundTied(windows, folder: folder, threadCount: run.threadCount, progress: run.progress, round))
+                try graph.replace(tiedEmbedding, with: try RoundedWeights(files: files), type: types[tiedEmbedding])
+            }
+            files += try SequentialRounding(
+                network: try graph.network(weightBudget: 0, threadCount: run.threadCount, roundsActivations: matchesOriginal),
+                original: matchesOriginal ? try unrounded() : nil, windows: windows, folder: folder, threadCount: run.threadCount,
+                isRounded: { types[$0] != nil || splits[$0] != nil }, round: round
+            ).run(progress: run.progress)
             let weights = try RoundedWeights(files: files)
             let byRemark = Dictionary(grouping: weights.remarks, by: \.remark)
             for (remark, found) in byRemark.sorted(by: { $0.key < $1.key }) {
@@ -47,5 +61,31 @@ extension BlockTypeRounding {
         }.max() ?? 0
         let activations = LayerStream.tokensAtOnce(hidden: network.model.hyperparameters.hidden) * 4 * 8 * network.model.hyperparameters.hidden
         return layer + 3 * 8 * widest * widest + activations + 2 * LayerStream.memoryBudget
+    }
+}
+
+extension TensorGraph {
+    /// Puts rounded rows in the place of a tensor.
+    fileprivate mutating func replace(_ name: String, with weights: RoundedWeights, type: GGMLType?) throws {
+        guard let type else { return }
+        try mapTensors { tensor in
+            guard tensor.info.name == name else { return [tensor] }
+            let info = try TensorInfo(name: name, encoding: Encoding(type), shape: tensor.info.shape)
+            return [LazyTensor(info: info, operation: StoredRows(weights: weights, name: name))]
+        }
+    }
+}
+
+/// Rows of a weight that is rounded already.
+private struct StoredRows: TensorOperation {
+    let weights: RoundedWeights
+    let name: String
+
+    var inputs: [LazyTensor] { [] }
+    var summary: String { "rounded" }
+
+    func rows(_ range: Range<Int>, of info: TensorInfo) throws -> TensorBytes {
+        guard let rowByteCount = info.rowByteCount else { throw FormatError(.unsupported(what: "rounding to \(info.encoding.name)")) }
+        return try weights.bytes(of: name, in: range.lowerBound * rowByteCount..<range.upperBound * rowByteCount)
     }
 }

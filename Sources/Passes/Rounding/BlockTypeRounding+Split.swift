@@ -9,7 +9,7 @@ extension BlockTypeRounding {
     ///
     /// Scales are searched on the weight as it comes, as the research code does.
     func roundSplit(
-        _ layout: SplitLayout, _ weight: Weight, _ moments: GramAccumulator?, factors: FactorCache, threadCount: Int
+        _ layout: SplitLayout, _ weight: Weight, _ matrix: consuming Matrix<Float>, _ moments: GramAccumulator?, factors: FactorCache, threadCount: Int
     ) throws -> SequentialRounding.Rounded {
         let (rowCount, columnCount) = (weight.rowCount, weight.columnCount)
         let order = layout.parts.indices.flatMap(layout.columns(ofPart:))
@@ -22,12 +22,12 @@ extension BlockTypeRounding {
             start = columns.upperBound
         }
         let ranges = parts.map(\.columns)
-        let (factor, remarks) = try hessian(of: moments, columnCount: columnCount) { moments, damping in
+        let (factor, remarks) = try hessian(of: moments, columnCount: columnCount, damping: damping) { moments, damping in
             isGathered
-                ? try HessianFactor(moments.mean.permuted(order), damping: damping, parts: ranges, actOrder: actOrder)
-                : try factors.factor(of: moments, damping: damping, parts: ranges, actOrder: actOrder)
+                ? try HessianFactor(moments.mean.permuted(order), damping: damping, parts: ranges, actOrder: actOrder, keepsMatrix: sweeps > 0)
+                : try factors.factor(of: moments, damping: damping, parts: ranges, actOrder: actOrder, keepsMatrix: sweeps > 0)
         }
-        var elements = weight.array
+        var elements = matrix.elements
         if isGathered {
             for row in 0..<rowCount {
                 let values = Array(elements[row * columnCount..<(row + 1) * columnCount])
@@ -35,7 +35,7 @@ extension BlockTypeRounding {
             }
         }
         let quantized = try ResQ.round(
-            Matrix(rowCount: rowCount, columnCount: columnCount, elements: elements), to: parts, factor: factor, dynamicGroups: false,
+            Matrix(rowCount: rowCount, columnCount: columnCount, elements: elements), to: parts, factor: factor, dynamicGroups: false, sweeps: sweeps,
             threadCount: threadCount)
         let bytes = quantized.splitRows(layout)
         return SequentialRounding.Rounded(

@@ -1,3 +1,4 @@
+import Foundation
 import Formats
 import LinearAlgebra
 import Models
@@ -10,11 +11,23 @@ struct BlockTypeRounding: Sendable {
     /// The layout of each weight that becomes a split tensor.
     let splits: [String: SplitLayout]
     let damping: Double
+    /// The same for an embedding that is the head too.
+    static let tiedDamping = ProcessInfo.processInfo.environment["RESQ_TD"].flatMap(Double.init) ?? 0.3
     let actOrder: Bool
+    /// Whether weights are changed, before they are rounded, to give the outputs of the original network for the inputs
+    /// that the rounded one has, activations rounded as the runtime will.
+    let matchesOriginal: Bool
+    /// Sweeps of coordinate descent after GPTQ.
+    let sweeps: Int
+    /// How many of the calibration's sequences are used; all when `nil`.
+    let sequences: Int?
     /// How a residual is kept beside weights, if one is.
     var residual: ResidualRounding?
     /// The weights that get one.
     var withResidual: Set<String> = []
+
+    /// The embedding of a model that has no other head, when it is rounded.
+    var tiedEmbedding: String?
 
     /// Whether GPTQ can round to a type.
     static func isTarget(_ type: GGMLType) -> Bool { BlockGrid(type) != nil && BlockNumbers.canAssemble(type) }
@@ -23,19 +36,24 @@ struct BlockTypeRounding: Sendable {
     /// - Parameter moments: `nil`, or of no rows, when no token reached it: then it is rounded to nearest.
     /// - Returns: `nil` for a weight that stays as it is.
     func round(
-        _ name: String, _ weight: Weight, _ moments: GramAccumulator?, factors: FactorCache, threadCount: Int
+        _ name: String, _ weight: Weight, _ inputs: InputMoments?, factors: FactorCache, threadCount: Int
     ) throws -> SequentialRounding.Rounded? {
-        if let layout = splits[name] { return try roundSplit(layout, weight, moments, factors: factors, threadCount: threadCount) }
-        guard let type = types[name], let grid = BlockGrid(type) else { return nil }
-        let (factor, remarks) = try hessian(of: moments, columnCount: weight.columnCount) { moments, damping in
-            try factors.factor(of: moments, damping: damping, actOrder: actOrder)
+        let moments = inputs?.gram
+        if let layout = splits[name] {
+            let matrix = try factors.corrected(weight, inputs)
+            return try roundSplit(layout, weight, matrix, moments, factors: factors, threadCount: threadCount)
         }
-        let matrix = Matrix<Float>(rowCount: weight.rowCount, columnCount: weight.columnCount, elements: weight.array)
+        guard let type = types[name], let grid = BlockGrid(type) else { return nil }
+        let matrix = try factors.corrected(weight, inputs)
+        let damping = name == tiedEmbedding ? max(damping, Self.tiedDamping) : damping
+        let (factor, remarks) = try hessian(of: moments, columnCount: weight.columnCount, damping: damping) { moments, damping in
+            try factors.factor(of: moments, damping: damping, actOrder: actOrder, keepsMatrix: sweeps > 0)
+        }
         let base = { (target: Matrix<Float>) throws(ResQError) -> QuantizedMatrix in
             // Blocks of a file hold neighbouring columns, so that act-order needs scales that are fixed at the start.
             try ResQ.round(
                 target, to: [GridPart(columns: 0..<weight.columnCount, grid: grid)], factor: factor, dynamicGroups: !actOrder,
-                threadCount: threadCount)
+                sweeps: sweeps, threadCount: threadCount)
         }
         if let residual, withResidual.contains(name), let moments, moments.rowCount > 0 {
             let (base, factors, values) = try residual.round(
@@ -52,7 +70,7 @@ struct BlockTypeRounding: Sendable {
     /// The factor of an input's Hessian, with what the user should know of it; that of rounding to nearest where no token
     /// of the calibration came by.
     func hessian(
-        of moments: GramAccumulator?, columnCount: Int, factor: (GramAccumulator, Damping) throws -> HessianFactor
+        of moments: GramAccumulator?, columnCount: Int, damping: Double, factor: (GramAccumulator, Damping) throws -> HessianFactor
     ) throws -> (factor: HessianFactor, remarks: [String]) {
         guard let moments, moments.rowCount > 0 else {
             return (
@@ -65,17 +83,44 @@ struct BlockTypeRounding: Sendable {
     }
 }
 
-/// The Hessian factor of the last input: weights that share an input share it.
+/// What was computed of the last input: weights that share an input share it.
 final class FactorCache {
-    private var last: (rowCount: Int, squareSums: [Double], parts: [Range<Int>]?, factor: HessianFactor)?
+    private var last: (key: Key, parts: [Range<Int>]?, factor: HessianFactor)?
+    private var lastCorrection: (key: Key, matrix: Matrix<Float>)?
 
-    func factor(of moments: GramAccumulator, damping: Damping, parts: [Range<Int>]? = nil, actOrder: Bool) throws -> HessianFactor {
-        let squareSums = moments.squareSums
-        if let last, last.rowCount == moments.rowCount, last.squareSums == squareSums, last.parts == parts { return last.factor }
-        let factor = try HessianFactor(moments.mean, damping: damping, parts: parts, actOrder: actOrder)
-        last = (moments.rowCount, squareSums, parts, factor)
+    /// Enough to know an input by.
+    private struct Key: Equatable {
+        let rowCount: Int
+        let squareSums: [Double]
+
+        init(_ moments: GramAccumulator) { (rowCount, squareSums) = (moments.rowCount, moments.squareSums) }
+    }
+
+    func factor(of moments: GramAccumulator, damping: Damping, parts: [Range<Int>]? = nil, actOrder: Bool, keepsMatrix: Bool) throws -> HessianFactor {
+        let key = Key(moments)
+        if let last, last.key == key, last.parts == parts { return last.factor }
+        let factor = try HessianFactor(moments.mean, damping: damping, parts: parts, actOrder: actOrder, keepsMatrix: keepsMatrix)
+        last = (key, parts, factor)
         return factor
     }
+
+    /// A weight for its changed input; as it is when no difference is known.
+    func corrected(_ weight: Weight, _ inputs: InputMoments?) throws -> Matrix<Float> {
+        var matrix = Matrix<Float>(rowCount: weight.rowCount, columnCount: weight.columnCount, elements: weight.array)
+        guard let inputs, let difference = inputs.difference, inputs.gram.rowCount > 0 else { return matrix }
+        let key = Key(inputs.gram)
+        if lastCorrection?.key != key {
+            lastCorrection = (
+                key, try inputCorrection(difference: difference.mean, moments: inputs.gram.mean, damping: Damping(fraction: Self.correctionDamping))
+            )
+        }
+        guard let correction = lastCorrection?.matrix else { return matrix }
+        let change = Matrix.product(matrix, correction)
+        for index in matrix.elements.indices { matrix.elements[index] += change.elements[index] }
+        return matrix
+    }
+
+    private static let correctionDamping = ProcessInfo.processInfo.environment["RESQ_CD"].flatMap(Double.init) ?? 0.01
 }
 
 extension BlockGrid {

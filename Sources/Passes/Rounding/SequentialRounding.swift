@@ -11,6 +11,8 @@ import Models
 /// Each set is rounded with the moments of its input in the network whose earlier weights are rounded already, and then
 /// takes its place in the network. Source: GPTQ (arXiv 2210.17323), section 4, "sequential".
 ///
+/// With an original beside it, each set is also told how its input differs from what the original network reads there.
+///
 /// Each finished layer is a file in the work folder; a killed run goes on at the first layer that has none, with the same
 /// bytes at the end.
 struct SequentialRounding {
@@ -28,9 +30,11 @@ struct SequentialRounding {
 
     /// Rounds one weight, given the second moments of its input: `nil` when no row reached it.
     /// Returns `nil` for a weight that stays as it is.
-    typealias Round = (_ name: String, _ weight: Weight, _ moments: GramAccumulator?) throws -> Rounded?
+    typealias Round = (_ name: String, _ weight: Weight, _ moments: InputMoments?) throws -> Rounded?
 
     let network: Network
+    /// The network before any rounding, when inputs are compared with its own.
+    let original: Network?
     let windows: CalibrationWindows
     let folder: String
     let threadCount: Int
@@ -38,56 +42,96 @@ struct SequentialRounding {
     let isRounded: (_ name: String) -> Bool
     let round: Round
 
-    /// What became of a layer.
-    private struct Layer {
-        var tensors: [LazyTensor] = []
+    /// What became of a layer, or of the head.
+    struct Layer {
+        private var tensors: [LazyTensor] = []
         /// Lines as `RoundedWeights` reads them.
-        var remarks: [String] = []
+        private var remarks: [String] = []
+
+        mutating func append(_ name: String, _ bytes: TensorBytes, _ remarks: [String]) {
+            tensors.append(.stored(name, bytes))
+            self.remarks += remarks.map { "\(name)\t\($0)" }
+        }
 
         mutating func append(_ name: String, _ rounded: Rounded) {
-            tensors.append(.stored(name, rounded.bytes))
+            append(name, rounded.bytes, rounded.remarks)
             if let residual = rounded.residual {
                 tensors.append(.stored(ResidualRounding.right(of: name), residual.right))
                 tensors.append(.stored(ResidualRounding.left(of: name), residual.left))
             }
-            remarks += rounded.remarks.map { "\(name)\t\($0)" }
+        }
+
+        func write(to path: String) throws {
+            try CalibrationRun.write(tensors, to: path, metadata: [RoundedWeights.remarksKey: remarks.joined(separator: "\n")])
         }
     }
 
     /// Runs over the layers that are not yet finished, up to the last that has something to round.
     /// - Returns: the file of each layer.
     func run(progress: Progress) throws -> [String] {
-        let count = (network.lastLayer { isRounded($0) } ?? -1) + 1
-        let first = LayerStream.finishedLayers(in: folder, of: count, result: layerPath)
-        if first < count {
+        let hasHead = network.headName != network.embeddingName && isRounded(network.headName)
+        let count = hasHead ? network.layerCount : (network.lastLayer { isRounded($0) } ?? -1) + 1
+        let originals = "\(folder)/original"
+        var first = LayerStream.finishedLayers(in: folder, of: count, result: layerPath)
+        if original != nil {
+            try FileManager.default.createDirectory(atPath: originals, withIntermediateDirectories: true)
+            first = min(first, LayerStream.finishedLayers(in: originals, of: count, result: layerPath))
+        }
+        let isHeadMissing = hasHead && !FileManager.default.fileExists(atPath: headPath)
+        if isHeadMissing, first == count, !LayerStream.holdsInput(ofLayer: count, in: original == nil ? [folder] : [folder, originals]) {
+            first = 0
+        }
+        if first < count || isHeadMissing {
             let stream = try LayerStream(network, windows: windows.windows, folder: folder, startingAt: first)
+            let beside = try original.map { try LayerStream($0, windows: windows.windows, folder: originals, startingAt: first) }
             progress.begin(.rounding, total: count - first)
             for number in first..<count {
                 try progress.checkCancellation()
-                let layer = try roundLayer(stream, progress)
-                try CalibrationRun.write(
-                    layer.tensors, to: layerPath(number), metadata: [RoundedWeights.remarksKey: layer.remarks.joined(separator: "\n")])
+                let layer = try roundLayer(stream, beside, progress)
+                try layer.write(to: layerPath(number))
                 stream.removeEarlierInput()
+                beside?.removeEarlierInput()
                 progress.advance(1)
             }
+            if isHeadMissing { try roundHead(stream, beside).write(to: headPath) }
         }
         // What the layer after the last would read.
-        try? FileManager.default.removeItem(atPath: LayerStream.path(in: folder, layer: count))
-        return (0..<count).map(layerPath)
+        for folder in original == nil ? [folder] : [folder, originals] {
+            try? FileManager.default.removeItem(atPath: LayerStream.path(in: folder, layer: count))
+        }
+        return (0..<count).map(layerPath) + (hasHead ? [headPath] : [])
     }
+
+    /// Rounds a head of its own, behind the last layer.
+    private func roundHead(_ stream: LayerStream, _ beside: LayerStream?) throws -> Layer {
+        let originals = beside.map { _ in OriginalInputs(rowCount: windows.tokenCount) }
+        if let beside, let originals { try HeadRounding(network: beside.network).watch(beside, originals) }
+        let collector = MomentCollector(originals: originals, threadCount: threadCount)
+        collector.watched = { $0 == .head }
+        let head = HeadRounding(network: network)
+        try head.watch(stream, collector)
+        return try head.round(collector.take(.head), round)
+    }
+
+    private var headPath: String { "\(folder)/rounded-head.safetensors" }
 
     private func layerPath(_ layer: Int) -> String { "\(folder)/rounded-\(layer).safetensors" }
 
     /// Rounds the layer the stream stands at, and moves the stream past it.
-    private func roundLayer(_ stream: LayerStream, _ progress: Progress) throws -> Layer {
+    private func roundLayer(_ stream: LayerStream, _ beside: LayerStream?, _ progress: Progress) throws -> Layer {
         var block = try network.block(stream.layer)
         let names = network.tensorNames(ofLayer: stream.layer)
         var done = Layer()
-        guard names.contains(where: { isRounded($0.name) }) else {
+        let isRoundedHere = names.contains { isRounded($0.name) }
+        let originals = beside != nil && isRoundedHere ? OriginalInputs(rowCount: windows.tokenCount) : nil
+        if let beside {
+            try beside.advance(try beside.network.block(beside.layer), hooks: originals) { _ in try progress.checkCancellation() }
+        }
+        guard isRoundedHere else {
             try stream.advance(block) { _ in try progress.checkCancellation() }
             return done
         }
-        let collector = MomentCollector(threadCount: threadCount)
+        let collector = MomentCollector(originals: originals, threadCount: threadCount)
 
         func settle(_ roles: [TensorRole], at place: LinearInput) throws {
             let moments = collector.take(place)
@@ -180,34 +224,6 @@ extension Network {
     fileprivate func lastLayer(where condition: (String) -> Bool) -> Int? {
         (0..<layerCount).last { layer in tensorNames(ofLayer: layer).contains { condition($0.name) } }
     }
-}
-
-/// Second moments of the inputs that are being watched.
-final class MomentCollector: ForwardHooks, @unchecked Sendable {  // used from the one thread that runs the layers
-    /// Which inputs to gather.
-    var watched: (LinearInput) -> Bool = { _ in false }
-    private var grams: [LinearInput: GramAccumulator] = [:]
-    private let threadCount: Int
-
-    init(threadCount: Int) { self.threadCount = threadCount }
-
-    func input(_ place: LinearInput, layer: Int, rows: inout MutableSpan<Float>, columnCount: Int) throws {
-        guard watched(place) else { return }
-        try checkSummable(rows.span, columnCount: columnCount)
-        var gram = grams.removeValue(forKey: place) ?? GramAccumulator(dimension: columnCount)
-        gram.add(rows.span, rowCount: rows.count / columnCount, stride: columnCount, threadCount: threadCount)
-        grams[place] = gram
-    }
-
-    func moments(_ place: LinearInput) -> GramAccumulator? { grams[place] }
-
-    /// The moments of one input, forgetting all.
-    func take(_ place: LinearInput) -> GramAccumulator? {
-        defer { forget() }
-        return grams[place]
-    }
-
-    func forget() { grams = [:] }
 }
 
 extension LazyTensor {

@@ -74,6 +74,8 @@ public enum BlockGrid: String, Grid, CaseIterable {
         }
     }
 
+    public func storedScale(_ scale: Float) -> Float { ScaleType.float16.rounded(scale) }
+
     public func fit(_ block: WeightStrip) -> BlockScales {
         let groupCount = block.columnCount / (groupWidth ?? block.columnCount)
         let rows = block.rowCount

@@ -22,6 +22,8 @@ public protocol Grid: Sendable {
     var codebook: [Float]? { get }
     /// Fixes the scales of one block.
     func fit(_ block: WeightStrip) -> BlockScales
+    /// A scale as a file holds it, for grids with one for each group.
+    func storedScale(_ scale: Float) -> Float
 }
 
 /// One block of the columns of some rows, column after column: element (row, column) at `column · rowCount + row`.

@@ -37,6 +37,8 @@ public struct HessianFactor: Sendable {
     public let order: [Int]
     /// U, by position; nil when weights have to be rounded to nearest.
     public let upper: Matrix<Float>?
+    /// H + δ I by position, when it was asked for.
+    public private(set) var matrix: Matrix<Float>?
     /// diag H, damped, by column: what an error in one column alone costs.
     public let importance: [Float]
     public let warnings: [RoundingWarning]
@@ -45,9 +47,10 @@ public struct HessianFactor: Sendable {
     ///   - hessian: symmetric, `[n, n]`.
     ///   - parts: neighbouring columns that stay together under act-order, covering all; nil: one part.
     ///   - actOrder: visit columns of a part by falling diagonal of H.
+    ///   - keepsMatrix: keep H + δ I too, for coordinate descent.
     /// - Throws: `linearAlgebra(notFinite)`.
     public init(
-        _ hessian: consuming Matrix<Double>, damping: Damping = Damping(), parts: [Range<Int>]? = nil, actOrder: Bool = false
+        _ hessian: consuming Matrix<Double>, damping: Damping = Damping(), parts: [Range<Int>]? = nil, actOrder: Bool = false, keepsMatrix: Bool = false
     ) throws(ResQError) {
         let n = hessian.columnCount
         guard hessian.rowCount == n else { throw .wrongShape(expected: [n, n], found: [hessian.rowCount, n]) }
@@ -75,6 +78,7 @@ public struct HessianFactor: Sendable {
             hessian = hessian.permuted(order)
         }
         self.order = order
+        var matrix = keepsMatrix ? hessian.converted(to: Float.self) : nil
         do {
             let factor = try hessian.inverseCholeskyFactor(damping: damping)
             if factor.damping > damping.fraction * mean * 1.5 { warnings.append(.dampingRaised(factor.damping / mean)) }
@@ -82,6 +86,8 @@ public struct HessianFactor: Sendable {
             // A pivot that Float cannot hold would divide by zero or overflow.
             let isUsable = (0..<n).allSatisfy { upper[$0, $0].isNormal } && upper.elements.allSatisfy { $0.isFinite }
             self.upper = isUsable ? upper : nil
+            for index in 0..<(matrix?.rowCount ?? 0) { matrix?[index, index] += Float(factor.damping) }
+            self.matrix = isUsable ? matrix : nil
             if !isUsable { warnings.append(.indefiniteHessian) }
         } catch .notPositiveDefinite {
             upper = nil

@@ -57,6 +57,8 @@ public struct IntegerGrid: Grid {
     /// p, in the order tried.
     private var shrinks: [Float] { clipSearch == .none ? [1] : (0..<80).map { 1 - Float($0) / 100 } }
 
+    public func storedScale(_ scale: Float) -> Float { scaleType.rounded(scale) }
+
     public func fit(_ block: WeightStrip) -> BlockScales {
         let largest = Float(1 << (bits - 1) - 1)
         let most = Float(1 << bits - 1)

@@ -23,9 +23,11 @@ import Threads
 ///   - factor: of the Hessian, with the order of columns. Under act-order its parts must be these.
 ///   - dynamicGroups: fix a block's scales when its first column is reached, from the weights as compensated by then,
 ///     instead of all at the start. With act-order, blocks are then runs of the order, not of neighbouring columns.
+///   - sweeps: of coordinate descent over scales and levels afterwards; they need the factor's `matrix`, and change nothing
+///     where scales were fixed for scattered columns (act-order).
 /// - Throws: `partsDoNotCover`, `incompleteBlock`, `wrongShape`, `notFinite` for a weight.
 public func round(
-    _ weights: Matrix<Float>, to parts: [GridPart], factor: HessianFactor, dynamicGroups: Bool, threadCount: Int
+    _ weights: Matrix<Float>, to parts: [GridPart], factor: HessianFactor, dynamicGroups: Bool, sweeps: Int = 0, threadCount: Int
 ) throws(ResQError) -> QuantizedMatrix {
     let (rowCount, n) = (weights.rowCount, weights.columnCount)
     let layouts = try partLayouts(parts, columnCount: n)
@@ -42,7 +44,7 @@ public func round(
     inParallel(count: stripCount, threadCount: threadCount) { index in
         let rows = index * height..<min((index + 1) * height, rowCount)
         var work = StripWork(weights, rows: rows, layouts: layouts, factor: factor, dynamicGroups: dynamicGroups)
-        let result = work.run()
+        let result = work.run(sweeps: isPermuted ? 0 : sweeps)
         strips.withLock { $0[index] = result }
     }
     let results = strips.withLock { $0.compactMap { $0 } }

@@ -19,26 +19,26 @@ struct RoundedStrip: Sendable {
 /// Weights are held column after column in the order of rounding, rows padded with zeros to whole vectors, so that
 /// row r of column c is lane r of the vectors at `c · height`.
 struct StripWork {
-    private let layouts: [PartLayout]
-    private let factor: HessianFactor
+    let layouts: [PartLayout]
+    let factor: HessianFactor
     /// U, empty if errors are not compensated.
     private let upper: [Float]
     private var compensates: Bool { !upper.isEmpty }
-    private let dynamicGroups: Bool
-    private let rowCount: Int
+    let dynamicGroups: Bool
+    let rowCount: Int
     /// Rows and padding.
-    private let height: Int
-    private let columnCount: Int
-    private var weights: [Float]
-    private var levels: [Int16]
+    let height: Int
+    let columnCount: Int
+    var weights: [Float]
+    var levels: [Int16]
     private var errors: [Float]
     private var loss: [Float]
     private var lossTotal = 0.0
-    private var fitted: [FittedPart]
-    private let blockWidth = 128
+    var fitted: [FittedPart]
+    let blockWidth = 128
 
     /// The scales of a part, by group and row.
-    private struct FittedPart {
+    struct FittedPart {
         var blocks: [BlockScales?]
         var scales, offsets, lows, highs: [Float]
     }
@@ -65,7 +65,9 @@ struct StripWork {
         }
     }
 
-    mutating func run() -> RoundedStrip {
+    /// - Parameter sweeps: of coordinate descent afterwards; they need the factor's matrix.
+    mutating func run(sweeps: Int) -> RoundedStrip {
+        let targets = sweeps > 0 ? weights : []
         if !dynamicGroups {
             // Blocks are of neighbouring columns, wherever the order puts these.
             let positions = inversePermutation(factor.order)
@@ -80,7 +82,13 @@ struct StripWork {
             compensate(start..<end)
             start = end
         }
+        if sweeps > 0, compensates, let matrix = factor.matrix { descend(from: targets, hessian: matrix.elements, sweeps: sweeps) }
         return result()
+    }
+
+    /// The group of a position in its part.
+    func group(of position: Int, in part: Int) -> Int {
+        ((dynamicGroups ? position : factor.order[position]) - layouts[part].columns.lowerBound) / layouts[part].groupWidth
     }
 
     /// A block ends after 128 columns, with its part, or where scales must be fixed from columns beyond its end.

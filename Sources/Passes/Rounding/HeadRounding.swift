@@ -1,0 +1,65 @@
+import Formats
+import Foundation
+import LinearAlgebra
+import Models
+
+/// Rounds the head with the second moments of what it reads, norm(x) after the last layer.
+///
+/// A head of its own is rounded last, when all layers are. A tied one is the embedding too, which the layers read: it is
+/// rounded first, with the moments of the original network, and the damping decides how much its errors count as the
+/// embedding's, all directions alike, beside those of the logits.
+struct HeadRounding {
+    let network: Network
+    /// Tokens of one batch of rows.
+    private static let rowsAtOnce = 4096
+    /// Rows of the weight that are rounded together: rows do not depend on each other.
+    private static let weightRowsAtOnce = 8192
+
+    /// Adds what the head reads to a collector that watches it.
+    func watch(_ stream: LayerStream, _ hooks: any ForwardHooks) throws {
+        try stream.forEachBatch { batch, _ in
+            for first in stride(from: 0, to: batch.tokenCount, by: Self.rowsAtOnce) {
+                _ = try network.headInput(of: batch, rows: first..<min(batch.tokenCount, first + Self.rowsAtOnce), hooks: hooks)
+            }
+        }
+    }
+
+    /// Rounds the head's rows.
+    func round(_ inputs: InputMoments?, _ round: SequentialRounding.Round) throws -> SequentialRounding.Layer {
+        let vocabulary = network.model.hyperparameters.vocabulary
+        var bytes: [UInt8] = []
+        var remarks: [String] = []
+        for first in stride(from: 0, to: vocabulary, by: Self.weightRowsAtOnce) {
+            let weight = try network.head(rows: first..<min(vocabulary, first + Self.weightRowsAtOnce))
+            guard let rounded = try round(network.headName, weight, inputs) else { continue }
+            bytes += rounded.bytes.array
+            remarks = rounded.remarks
+        }
+        var layer = SequentialRounding.Layer()
+        layer.append(network.headName, TensorBytes(ArrayStorage(bytes)), remarks)
+        return layer
+    }
+
+    /// Rounds a tied embedding with the moments of this network, which is the original one.
+    /// - Returns: the file that holds it.
+    func roundTied(
+        _ windows: CalibrationWindows, folder: String, threadCount: Int, progress: Progress, _ round: SequentialRounding.Round
+    ) throws -> String {
+        let path = "\(folder)/rounded-embedding.safetensors"
+        guard !FileManager.default.fileExists(atPath: path) else { return path }
+        let stream = try LayerStream(network, windows: windows.windows, folder: nil)
+        progress.begin(.calibrating, total: network.layerCount * windows.tokenCount)
+        for layer in 0..<network.layerCount {
+            try stream.advance(try network.block(layer)) { tokens in
+                try progress.checkCancellation()
+                progress.advance(tokens)
+            }
+        }
+        let collector = MomentCollector(originals: nil, threadCount: threadCount)
+        collector.watched = { $0 == .head }
+        try watch(stream, collector)
+        let layer = try self.round(collector.take(.head), round)
+        try layer.write(to: path)
+        return path
+    }
+}
