@@ -25,11 +25,37 @@ public struct GramAccumulator: Sendable {
         precondition(stride >= dimension && (rowCount - 1) * stride + dimension <= x.count, "the rows are there")
         self.rowCount += rowCount
         let dimension = dimension
+        let tile = 256
+        let tiles = (dimension + tile - 1) / tile
+        let pairs = (0..<tiles).flatMap { first in (first..<tiles).map { (first, $0) } }
         unsafe x.withUnsafeBufferPointer { x in
             unsafe sums.withUnsafeMutableBufferPointer { sums in
-                unsafe addProducts(
-                    x.baseAddress!, x.baseAddress!, rowCount: rowCount, stride: stride, to: sums.baseAddress!, dimension: dimension,
-                    isSymmetric: true, threadCount: threadCount)
+                // Tiles are disjoint parts of the sums; the rows are only read.
+                let memory = unsafe (rows: Shared(x.baseAddress!), sums: SharedMutable(sums.baseAddress!))
+                inParallel(count: pairs.count, threadCount: threadCount) { index in
+                    let (first, second) = (pairs[index].0 * tile, pairs[index].1 * tile)
+                    let (height, width) = (min(tile, dimension - first), min(tile, dimension - second))
+                    unsafe withUnsafeTemporaryAllocation(of: Float.self, capacity: height * width) { product in
+                        let product = product.baseAddress!
+                        for row in Swift.stride(from: 0, to: rowCount, by: 512) {
+                            let count = min(512, rowCount - row)
+                            let start = unsafe memory.rows.pointer + row * stride
+                            if first == second {
+                                unsafe product.update(repeating: 0, count: height * width)
+                                unsafe syrk(n: height, m: count, alpha: 1, a: start + first, aStride: stride, beta: 0, c: product, cStride: width)
+                            } else {
+                                unsafe gemm(
+                                    transposeA: true, transposeB: false, m: height, n: width, k: count, alpha: 1, a: start + first,
+                                    aStride: stride, b: start + second, bStride: stride, beta: 0, c: product, cStride: width)
+                            }
+                            for i in 0..<height {
+                                let target = unsafe memory.sums.pointer + (first + i) * dimension + second
+                                let source = unsafe product + i * width
+                                for j in 0..<width { unsafe target[j] += Double(source[j]) }
+                            }
+                        }
+                    }
+                }
             }
         }
     }

@@ -130,6 +130,44 @@ import Testing
         #expect(try error(factor, dynamic: true) < 0.75 * nearest)
     }
 
+    /// Sweeps of coordinate descent never raise the error in the metric they descend in, lower it for every grid, and leave
+    /// values that a file can hold.
+    @Test(arguments: BlockGrid.allCases)
+    func sweepsLowerTheOutputError(grid: BlockGrid) throws {
+        try checkSweeps([GridPart(columns: 0..<512, grid: grid)], dynamic: true, gain: grid == .q8_0 ? 0.999 : 0.99)
+    }
+
+    /// Scales of whole rows, two precisions under one Hessian, and a group that does not divide the columns.
+    @Test(arguments: [0, 40]) func sweepsLowerTheErrorOfIntegerGrids(group: Int) throws {
+        let granularity: IntegerGrid.Granularity = group == 0 ? .row : .group(group)
+        let parts = try [(0..<448, 4), (448..<512, 8)].map { columns, bits in
+            GridPart(columns: columns, grid: try IntegerGrid(bits: bits, isSymmetric: bits == 8, granularity: granularity, scaleType: .float16))
+        }
+        try checkSweeps(parts, dynamic: false, gain: 0.99)
+    }
+
+    private func checkSweeps(_ parts: [GridPart], dynamic: Bool, gain: Double) throws {
+        let n = 512
+        let weights = normalMatrix(rowCount: 150, columnCount: n, seed: 11)
+        let moments = correlatedMoments(order: n, rowCount: 700, seed: 12)
+        let factor = try HessianFactor(moments, keepsMatrix: true)
+        let metric = try #require(factor.matrix).converted(to: Double.self)
+        var errors: [Double] = []
+        for sweeps in [0, 1, 2, 4] {
+            let result = try round(weights, to: parts, factor: factor, dynamicGroups: dynamic, sweeps: sweeps, threadCount: 2)
+            errors.append(outputError(difference(weights, result.dequantized()), hessian: metric))
+            for part in result.parts {
+                #expect(part.superScales.allSatisfy { Float(Float16($0)) == $0 })
+                #expect(part.superOffsets.allSatisfy { Float(Float16($0)) == $0 })
+                guard let grid = part.grid as? BlockGrid else { continue }
+                let range = levels(of: grid)
+                #expect(result.levels.allSatisfy { range.contains(Int($0)) })
+            }
+        }
+        #expect(errors[1] < gain * errors[0], "\(errors)")
+        #expect(zip(errors, errors.dropFirst()).allSatisfy { $1 <= 1.00001 * $0 }, "\(errors)")
+    }
+
     /// The loss reported is the error in the metric of the damped Hessian.
     @Test func lossIsTheDampedOutputError() throws {
         let n = 200

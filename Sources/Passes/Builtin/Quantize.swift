@@ -30,9 +30,6 @@ struct Quantize: DeclaredPass {
                 "act-order", .boolean, default: .boolean(false),
                 summary: "For gptq: round the columns with the largest second moments first."),
             OptionDeclaration(
-                "match-original", .boolean, default: .boolean(false),
-                summary: "For gptq: round for the outputs of the original network, given what the rounded one reads, with activations rounded as the runtime will."),
-            OptionDeclaration(
                 "sweeps", .integer(0...100), default: .integer(0),
                 summary: "For gptq: sweeps of coordinate descent over scales and codes afterwards."),
             OptionDeclaration(
@@ -62,7 +59,6 @@ struct Quantize: DeclaredPass {
     private let matrixPath: String?
     private let damping: Double
     private let actOrder: Bool
-    private let matchesOriginal: Bool
     private let sweeps: Int
     private let sequences: Int?
     private let residual: ResidualRounding?
@@ -72,7 +68,6 @@ struct Quantize: DeclaredPass {
         matrixPath = options.has("imatrix") ? options.text("imatrix") : nil
         damping = options.number("damping")
         actOrder = options.boolean("act-order")
-        matchesOriginal = options.boolean("match-original")
         sweeps = options.integer("sweeps")
         sequences = options.has("sequences") ? options.integer("sequences") : nil
         let (rank, type) = (options.integer("residual-rank"), options.text("residual-type"))
@@ -174,7 +169,7 @@ struct Quantize: DeclaredPass {
         in context: PassContext
     ) throws {
         var rounding = BlockTypeRounding(
-            types: types, splits: splits, damping: damping, actOrder: actOrder, matchesOriginal: matchesOriginal, sweeps: sweeps, sequences: sequences)
+            types: types, splits: splits, damping: damping, actOrder: actOrder, sweeps: sweeps, sequences: sequences)
         rounding.tiedEmbedding = graph.tensors.map(\.info).first { types[$0.name] != nil && graph.model?.match(name: $0.name)?.role == .embedding }?.name
         if let residual {
             // GGUF stacks experts, and adapters of stacks are not what every runtime knows.

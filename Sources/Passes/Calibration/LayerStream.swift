@@ -57,12 +57,12 @@ final class LayerStream {
         var count = 0
         while count < total, FileManager.default.fileExists(atPath: result(count)) { count += 1 }
         guard count > 0, count < total else { return count }
-        return FileManager.default.fileExists(atPath: path(in: folder, layer: count)) ? count : 0
+        return holdsInput(ofLayer: count, in: folder) ? count : 0
     }
 
-    /// Whether all of some folders hold the input of a layer.
-    static func holdsInput(ofLayer layer: Int, in folders: [String]) -> Bool {
-        folders.allSatisfy { FileManager.default.fileExists(atPath: path(in: $0, layer: layer)) }
+    /// Whether a folder holds the input of a layer.
+    static func holdsInput(ofLayer layer: Int, in folder: String) -> Bool {
+        FileManager.default.fileExists(atPath: path(in: folder, layer: layer))
     }
 
     /// Runs of windows that go through a layer together: about 4096 tokens or 32 MiB of residual stream.

@@ -12,7 +12,7 @@ extension BlockTypeRounding {
         let network = try graph.network(weightBudget: 0, threadCount: 1)
         let widest = (types.keys.map { $0 } + splits.keys).compactMap { graph[$0]?.info.columnCount }.max() ?? 0
         let beside = residual.map { ", residual \($0.summary)" } ?? ""
-        let order = (actOrder ? ", act-order" : "") + (matchesOriginal ? ", matching the original" : "") + (sweeps > 0 ? ", \(sweeps) sweeps" : "")
+        let order = (actOrder ? ", act-order" : "") + (sweeps > 0 ? ", \(sweeps) sweeps" : "")
         let summary = "round with gptq, damping \(damping)\(order)\(beside), calibrated on \(calibration.summary)"
         if calibration.tokenCount < widest {
             context.report(
@@ -23,7 +23,7 @@ extension BlockTypeRounding {
             + graph.roundingWork(of: types.keys.map { $0 } + splits.keys, tokens: calibration.tokenCount)
         return Analysis(summary, peakMemoryByteCount: peakMemory(of: graph, network, widest: widest), work: work) { run in
             let windows = try calibration.windows(in: run)
-            let online = matchesOriginal ? graph.online.map { "\($0.rounding as Any)" } ?? "" : ""
+            let online = graph.online.map { "\($0.rounding as Any)" } ?? ""
             let what = (types.map { "\($0.key) \($0.value.name)" } + splits.map { "\($0.key) \($0.value)" }).sorted().joined(separator: "\n")
             let chains = graph.tensors.map { "\($0.info.name) \($0.chain)" }.joined(separator: "\n")
             let folder = try run.folder(for: "gptq", key: [windows.digest, Digest(of: what), Digest(of: chains), Digest(of: summary), Digest(of: online)])
@@ -31,17 +31,15 @@ extension BlockTypeRounding {
             let round: SequentialRounding.Round = { name, weight, inputs in
                 try self.round(name, weight, inputs, factors: factors, threadCount: run.threadCount)
             }
-            let unrounded = { try original.network(weightBudget: 0, threadCount: run.threadCount, roundsActivations: false) }
             var (files, graph) = ([String](), graph)
             if let tiedEmbedding {
                 files.append(
-                    try HeadRounding(network: try unrounded())
+                    try HeadRounding(network: try original.network(weightBudget: 0, threadCount: run.threadCount))
                         .roundTied(windows, folder: folder, threadCount: run.threadCount, progress: run.progress, round))
                 try graph.replace(tiedEmbedding, with: try RoundedWeights(files: files), type: types[tiedEmbedding])
             }
             files += try SequentialRounding(
-                network: try graph.network(weightBudget: 0, threadCount: run.threadCount, roundsActivations: matchesOriginal),
-                original: matchesOriginal ? try unrounded() : nil, windows: windows, folder: folder, threadCount: run.threadCount,
+                network: try graph.network(weightBudget: 0, threadCount: run.threadCount), windows: windows, folder: folder, threadCount: run.threadCount,
                 isRounded: { types[$0] != nil || splits[$0] != nil }, round: round
             ).run(progress: run.progress)
             let weights = try RoundedWeights(files: files)

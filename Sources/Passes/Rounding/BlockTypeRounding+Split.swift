@@ -9,7 +9,7 @@ extension BlockTypeRounding {
     ///
     /// Scales are searched on the weight as it comes, as the research code does.
     func roundSplit(
-        _ layout: SplitLayout, _ weight: Weight, _ matrix: consuming Matrix<Float>, _ moments: GramAccumulator?, factors: FactorCache, threadCount: Int
+        _ layout: SplitLayout, _ weight: Weight, _ moments: GramAccumulator?, factors: FactorCache, threadCount: Int
     ) throws -> SequentialRounding.Rounded {
         let (rowCount, columnCount) = (weight.rowCount, weight.columnCount)
         let order = layout.parts.indices.flatMap(layout.columns(ofPart:))
@@ -27,7 +27,7 @@ extension BlockTypeRounding {
                 ? try HessianFactor(moments.mean.permuted(order), damping: damping, parts: ranges, actOrder: actOrder, keepsMatrix: sweeps > 0)
                 : try factors.factor(of: moments, damping: damping, parts: ranges, actOrder: actOrder, keepsMatrix: sweeps > 0)
         }
-        var elements = matrix.elements
+        var elements = weight.array
         if isGathered {
             for row in 0..<rowCount {
                 let values = Array(elements[row * columnCount..<(row + 1) * columnCount])

@@ -14,9 +14,6 @@ struct BlockTypeRounding: Sendable {
     /// The same for an embedding that is the head too.
     static let tiedDamping = ProcessInfo.processInfo.environment["RESQ_TD"].flatMap(Double.init) ?? 0.3
     let actOrder: Bool
-    /// Whether weights are changed, before they are rounded, to give the outputs of the original network for the inputs
-    /// that the rounded one has, activations rounded as the runtime will.
-    let matchesOriginal: Bool
     /// Sweeps of coordinate descent after GPTQ.
     let sweeps: Int
     /// How many of the calibration's sequences are used; all when `nil`.
@@ -36,19 +33,15 @@ struct BlockTypeRounding: Sendable {
     /// - Parameter moments: `nil`, or of no rows, when no token reached it: then it is rounded to nearest.
     /// - Returns: `nil` for a weight that stays as it is.
     func round(
-        _ name: String, _ weight: Weight, _ inputs: InputMoments?, factors: FactorCache, threadCount: Int
+        _ name: String, _ weight: Weight, _ moments: GramAccumulator?, factors: FactorCache, threadCount: Int
     ) throws -> SequentialRounding.Rounded? {
-        let moments = inputs?.gram
-        if let layout = splits[name] {
-            let matrix = try factors.corrected(weight, inputs)
-            return try roundSplit(layout, weight, matrix, moments, factors: factors, threadCount: threadCount)
-        }
+        if let layout = splits[name] { return try roundSplit(layout, weight, moments, factors: factors, threadCount: threadCount) }
         guard let type = types[name], let grid = BlockGrid(type) else { return nil }
-        let matrix = try factors.corrected(weight, inputs)
         let damping = name == tiedEmbedding ? max(damping, Self.tiedDamping) : damping
         let (factor, remarks) = try hessian(of: moments, columnCount: weight.columnCount, damping: damping) { moments, damping in
             try factors.factor(of: moments, damping: damping, actOrder: actOrder, keepsMatrix: sweeps > 0)
         }
+        let matrix = Matrix<Float>(rowCount: weight.rowCount, columnCount: weight.columnCount, elements: weight.array)
         let base = { (target: Matrix<Float>) throws(ResQError) -> QuantizedMatrix in
             // Blocks of a file hold neighbouring columns, so that act-order needs scales that are fixed at the start.
             try ResQ.round(
@@ -83,44 +76,19 @@ struct BlockTypeRounding: Sendable {
     }
 }
 
-/// What was computed of the last input: weights that share an input share it.
+/// The Hessian factor of the last input: weights that share an input share it.
 final class FactorCache {
-    private var last: (key: Key, parts: [Range<Int>]?, factor: HessianFactor)?
-    private var lastCorrection: (key: Key, matrix: Matrix<Float>)?
+    private var last: (rowCount: Int, squareSums: [Double], parts: [Range<Int>]?, factor: HessianFactor)?
 
-    /// Enough to know an input by.
-    private struct Key: Equatable {
-        let rowCount: Int
-        let squareSums: [Double]
-
-        init(_ moments: GramAccumulator) { (rowCount, squareSums) = (moments.rowCount, moments.squareSums) }
-    }
-
-    func factor(of moments: GramAccumulator, damping: Damping, parts: [Range<Int>]? = nil, actOrder: Bool, keepsMatrix: Bool) throws -> HessianFactor {
-        let key = Key(moments)
-        if let last, last.key == key, last.parts == parts { return last.factor }
+    func factor(
+        of moments: GramAccumulator, damping: Damping, parts: [Range<Int>]? = nil, actOrder: Bool, keepsMatrix: Bool
+    ) throws -> HessianFactor {
+        let squareSums = moments.squareSums
+        if let last, last.rowCount == moments.rowCount, last.squareSums == squareSums, last.parts == parts { return last.factor }
         let factor = try HessianFactor(moments.mean, damping: damping, parts: parts, actOrder: actOrder, keepsMatrix: keepsMatrix)
-        last = (key, parts, factor)
+        last = (moments.rowCount, squareSums, parts, factor)
         return factor
     }
-
-    /// A weight for its changed input; as it is when no difference is known.
-    func corrected(_ weight: Weight, _ inputs: InputMoments?) throws -> Matrix<Float> {
-        var matrix = Matrix<Float>(rowCount: weight.rowCount, columnCount: weight.columnCount, elements: weight.array)
-        guard let inputs, let difference = inputs.difference, inputs.gram.rowCount > 0 else { return matrix }
-        let key = Key(inputs.gram)
-        if lastCorrection?.key != key {
-            lastCorrection = (
-                key, try inputCorrection(difference: difference.mean, moments: inputs.gram.mean, damping: Damping(fraction: Self.correctionDamping))
-            )
-        }
-        guard let correction = lastCorrection?.matrix else { return matrix }
-        let change = Matrix.product(matrix, correction)
-        for index in matrix.elements.indices { matrix.elements[index] += change.elements[index] }
-        return matrix
-    }
-
-    private static let correctionDamping = ProcessInfo.processInfo.environment["RESQ_CD"].flatMap(Double.init) ?? 0.01
 }
 
 extension BlockGrid {

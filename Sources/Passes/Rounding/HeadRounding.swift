@@ -15,23 +15,24 @@ struct HeadRounding {
     /// Rows of the weight that are rounded together: rows do not depend on each other.
     private static let weightRowsAtOnce = 8192
 
-    /// Adds what the head reads to a collector that watches it.
-    func watch(_ stream: LayerStream, _ hooks: any ForwardHooks) throws {
+    /// Adds what the head reads to a collector.
+    func watch(_ stream: LayerStream, _ collector: MomentCollector) throws {
+        collector.watched = { $0 == .head }
         try stream.forEachBatch { batch, _ in
             for first in stride(from: 0, to: batch.tokenCount, by: Self.rowsAtOnce) {
-                _ = try network.headInput(of: batch, rows: first..<min(batch.tokenCount, first + Self.rowsAtOnce), hooks: hooks)
+                _ = try network.headInput(of: batch, rows: first..<min(batch.tokenCount, first + Self.rowsAtOnce), hooks: collector)
             }
         }
     }
 
     /// Rounds the head's rows.
-    func round(_ inputs: InputMoments?, _ round: SequentialRounding.Round) throws -> SequentialRounding.Layer {
+    func round(_ moments: GramAccumulator?, _ round: SequentialRounding.Round) throws -> SequentialRounding.Layer {
         let vocabulary = network.model.hyperparameters.vocabulary
         var bytes: [UInt8] = []
         var remarks: [String] = []
         for first in stride(from: 0, to: vocabulary, by: Self.weightRowsAtOnce) {
             let weight = try network.head(rows: first..<min(vocabulary, first + Self.weightRowsAtOnce))
-            guard let rounded = try round(network.headName, weight, inputs) else { continue }
+            guard let rounded = try round(network.headName, weight, moments) else { continue }
             bytes += rounded.bytes.array
             remarks = rounded.remarks
         }
@@ -55,8 +56,7 @@ struct HeadRounding {
                 progress.advance(tokens)
             }
         }
-        let collector = MomentCollector(originals: nil, threadCount: threadCount)
-        collector.watched = { $0 == .head }
+        let collector = MomentCollector(threadCount: threadCount)
         try watch(stream, collector)
         let layer = try self.round(collector.take(.head), round)
         try layer.write(to: path)

@@ -11,8 +11,6 @@ import Models
 /// Each set is rounded with the moments of its input in the network whose earlier weights are rounded already, and then
 /// takes its place in the network. Source: GPTQ (arXiv 2210.17323), section 4, "sequential".
 ///
-/// With an original beside it, each set is also told how its input differs from what the original network reads there.
-///
 /// Each finished layer is a file in the work folder; a killed run goes on at the first layer that has none, with the same
 /// bytes at the end.
 struct SequentialRounding {
@@ -30,11 +28,9 @@ struct SequentialRounding {
 
     /// Rounds one weight, given the second moments of its input: `nil` when no row reached it.
     /// Returns `nil` for a weight that stays as it is.
-    typealias Round = (_ name: String, _ weight: Weight, _ moments: InputMoments?) throws -> Rounded?
+    typealias Round = (_ name: String, _ weight: Weight, _ moments: GramAccumulator?) throws -> Rounded?
 
     let network: Network
-    /// The network before any rounding, when inputs are compared with its own.
-    let original: Network?
     let windows: CalibrationWindows
     let folder: String
     let threadCount: Int
@@ -71,43 +67,31 @@ struct SequentialRounding {
     func run(progress: Progress) throws -> [String] {
         let hasHead = network.headName != network.embeddingName && isRounded(network.headName)
         let count = hasHead ? network.layerCount : (network.lastLayer { isRounded($0) } ?? -1) + 1
-        let originals = "\(folder)/original"
         var first = LayerStream.finishedLayers(in: folder, of: count, result: layerPath)
-        if original != nil {
-            try FileManager.default.createDirectory(atPath: originals, withIntermediateDirectories: true)
-            first = min(first, LayerStream.finishedLayers(in: originals, of: count, result: layerPath))
-        }
         let isHeadMissing = hasHead && !FileManager.default.fileExists(atPath: headPath)
-        if isHeadMissing, first == count, !LayerStream.holdsInput(ofLayer: count, in: original == nil ? [folder] : [folder, originals]) {
+        if isHeadMissing, first == count, !LayerStream.holdsInput(ofLayer: count, in: folder) {
             first = 0
         }
         if first < count || isHeadMissing {
             let stream = try LayerStream(network, windows: windows.windows, folder: folder, startingAt: first)
-            let beside = try original.map { try LayerStream($0, windows: windows.windows, folder: originals, startingAt: first) }
             progress.begin(.rounding, total: count - first)
             for number in first..<count {
                 try progress.checkCancellation()
-                let layer = try roundLayer(stream, beside, progress)
+                let layer = try roundLayer(stream, progress)
                 try layer.write(to: layerPath(number))
                 stream.removeEarlierInput()
-                beside?.removeEarlierInput()
                 progress.advance(1)
             }
-            if isHeadMissing { try roundHead(stream, beside).write(to: headPath) }
+            if isHeadMissing { try roundHead(stream).write(to: headPath) }
         }
         // What the layer after the last would read.
-        for folder in original == nil ? [folder] : [folder, originals] {
-            try? FileManager.default.removeItem(atPath: LayerStream.path(in: folder, layer: count))
-        }
+        try? FileManager.default.removeItem(atPath: LayerStream.path(in: folder, layer: count))
         return (0..<count).map(layerPath) + (hasHead ? [headPath] : [])
     }
 
     /// Rounds a head of its own, behind the last layer.
-    private func roundHead(_ stream: LayerStream, _ beside: LayerStream?) throws -> Layer {
-        let originals = beside.map { _ in OriginalInputs(rowCount: windows.tokenCount) }
-        if let beside, let originals { try HeadRounding(network: beside.network).watch(beside, originals) }
-        let collector = MomentCollector(originals: originals, threadCount: threadCount)
-        collector.watched = { $0 == .head }
+    private func roundHead(_ stream: LayerStream) throws -> Layer {
+        let collector = MomentCollector(threadCount: threadCount)
         let head = HeadRounding(network: network)
         try head.watch(stream, collector)
         return try head.round(collector.take(.head), round)
@@ -118,20 +102,15 @@ struct SequentialRounding {
     private func layerPath(_ layer: Int) -> String { "\(folder)/rounded-\(layer).safetensors" }
 
     /// Rounds the layer the stream stands at, and moves the stream past it.
-    private func roundLayer(_ stream: LayerStream, _ beside: LayerStream?, _ progress: Progress) throws -> Layer {
+    private func roundLayer(_ stream: LayerStream, _ progress: Progress) throws -> Layer {
         var block = try network.block(stream.layer)
         let names = network.tensorNames(ofLayer: stream.layer)
         var done = Layer()
-        let isRoundedHere = names.contains { isRounded($0.name) }
-        let originals = beside != nil && isRoundedHere ? OriginalInputs(rowCount: windows.tokenCount) : nil
-        if let beside {
-            try beside.advance(try beside.network.block(beside.layer), hooks: originals) { _ in try progress.checkCancellation() }
-        }
-        guard isRoundedHere else {
+        guard names.contains(where: { isRounded($0.name) }) else {
             try stream.advance(block) { _ in try progress.checkCancellation() }
             return done
         }
-        let collector = MomentCollector(originals: originals, threadCount: threadCount)
+        let collector = MomentCollector(threadCount: threadCount)
 
         func settle(_ roles: [TensorRole], at place: LinearInput) throws {
             let moments = collector.take(place)

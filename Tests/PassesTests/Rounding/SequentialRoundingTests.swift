@@ -99,6 +99,49 @@ import Testing
         #expect(whole.tensors.count { $0.info.encoding == .block(.q4_0) } == 14)
     }
 
+    /// The head, its own or the embedding's, rounded with the second moments of what it reads.
+    @Test(arguments: ["llama-gqa-tied", "llama-mha"]) func theHeadIsRoundedToo(name: String) throws {
+        let scratch = try Scratch()
+        let folder = scratch.path + "/model"
+        try ForwardFixture.named(name).write(to: folder)
+        let before = try graph(at: folder)
+        let head = before.model?.isTied == true ? "model.embed_tokens.weight" : "lm_head.weight"
+        let text = try Self.tokenFile(scratch, count: 2000, vocabulary: before[head]?.info.rowCount ?? 0)
+        let tokens = Array(try TokenFile.read(text)[100..<160])
+        func logits(_ graph: TensorGraph) throws -> [Float] {
+            try graph.network(weightBudget: 1 << 30, threadCount: 1).logits([tokens], hooks: nil)[0].flatMap { $0 }
+        }
+        let expected = try logits(before)
+        var damages: [Double] = []
+        for rounding in ["nearest", "gptq"] {
+            let path = scratch.path + "/\(rounding).gguf"
+            _ = try conversion(
+                folder, to: path, text: text, rules: "{match: \(head), type: q4_0, rounding: \(rounding)}", options: ", sweeps: 1", sequences: 40, context: 32
+            ).run(threadCount: 2)
+            let found = try logits(try graph(at: path))
+            damages.append(zip(expected, found).reduce(0) { $0 + Double(($1.0 - $1.1) * ($1.0 - $1.1)) })
+        }
+        #expect(damages[1] < 0.95 * damages[0], "\(damages)")
+    }
+
+    /// A part of the recipe's sequences gives what a recipe with so many would.
+    @Test func theFirstSequencesAreEnough() throws {
+        let scratch = try Scratch()
+        let folder = try Self.model(in: scratch)
+        let text = try Self.tokenFile(scratch)
+        for (name, sequences, options) in [("few", 5, ""), ("first", 12, ", sequences: 5"), ("all", 12, "")] {
+            _ = try conversion(
+                folder.path, to: scratch.path + "/\(name).gguf", text: text, rules: Self.gptq, options: options, sequences: sequences
+            ).run(threadCount: 1)
+        }
+        func codes(_ name: String) throws -> [[UInt8]] {
+            try graph(at: scratch.path + "/\(name).gguf").tensors.filter { $0.info.encoding == .block(.q4_0) }
+                .map { try $0.rows(0..<$0.info.rowCount).array }
+        }
+        #expect(try codes("first") == codes("few"))
+        #expect(try codes("first") != codes("all"))
+    }
+
     @Test func theBytesDoNotDependOnTheThreads() throws {
         let scratch = try Scratch()
         let folder = try Self.model(in: scratch)
