@@ -1,4 +1,3 @@
-import Foundation
 import Formats
 import LinearAlgebra
 import Models
@@ -11,8 +10,8 @@ struct BlockTypeRounding: Sendable {
     /// The layout of each weight that becomes a split tensor.
     let splits: [String: SplitLayout]
     let damping: Double
-    /// The same for an embedding that is the head too.
-    static let tiedDamping = ProcessInfo.processInfo.environment["RESQ_TD"].flatMap(Double.init) ?? 0.3
+    /// The same for an embedding that is the head too, at least: its errors enter the first layer as well, in all directions alike.
+    static let tiedDamping = 0.1
     let actOrder: Bool
     /// Sweeps of coordinate descent after GPTQ.
     let sweeps: Int

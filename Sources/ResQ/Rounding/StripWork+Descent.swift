@@ -56,10 +56,12 @@ extension StripWork {
     private mutating func moveScale(part: Int, _ columns: Range<Int>, _ gradient: inout [Float], _ hessian: [Float]) {
         let (layout, n) = (layouts[part], columnCount)
         let group = group(of: columns.lowerBound, in: part)
-        let codebook = layout.grid.codebook
+        let start = columns.lowerBound * height
         var units = [Float](repeating: 0, count: columns.count * height)
-        for (index, place) in (columns.lowerBound * height..<columns.upperBound * height).enumerated() {
-            units[index] = codebook.map { $0[Int(levels[place])] } ?? Float(levels[place])
+        if let codebook = layout.grid.codebook {
+            for index in units.indices { units[index] = codebook[Int(levels[start + index])] }
+        } else {
+            for index in units.indices { units[index] = Float(levels[start + index]) }
         }
         var curved = [Float](repeating: 0, count: columns.count * height)
         unsafe curved.withUnsafeMutableBufferPointer { curved in
@@ -74,35 +76,33 @@ extension StripWork {
             }
         }
         var (slopes, curvatures) = ([Float](repeating: 0, count: height), [Float](repeating: 0, count: height))
-        for column in columns.indices {
-            let (place, own) = (column * height, (column - columns.lowerBound) * height)
+        for first in stride(from: 0, to: units.count, by: height) {
             for row in 0..<height {
-                slopes[row] += units[own + row] * gradient[place + row]
-                curvatures[row] += units[own + row] * curved[own + row]
+                let unit = units[first + row]
+                slopes[row] += unit * gradient[start + first + row]
+                curvatures[row] += unit * curved[first + row]
             }
         }
-        var steps = [Float](repeating: 0, count: height)
         var moves = false
         for row in 0..<rowCount where curvatures[row] > 0 {
             let now = fitted[part].scales[group * height + row]
             let next = layout.grid.storedScale(now - slopes[row] / curvatures[row])
             let step = next - now
             guard next != 0, step != 0, 2 * step * slopes[row] + step * step * curvatures[row] < 0 else { continue }
-            steps[row] = step
             moves = true
             fitted[part].scales[group * height + row] = next
             fitted[part].blocks[group]?.superScales[row] = next
         }
         guard moves else { return }
-        for column in columns {
-            let (place, own) = (column * height, (column - columns.lowerBound) * height)
-            for row in 0..<height where steps[row] != 0 {
-                // As a decoder computes it, so that no difference adds up.
-                let value = fitted[part].scales[group * height + row] * units[own + row] + fitted[part].offsets[group * height + row]
-                units[own + row] = value - weights[place + row]
-                weights[place + row] = value
+        let scales = Array(fitted[part].scales[group * height..<(group + 1) * height])
+        let offsets = Array(fitted[part].offsets[group * height..<(group + 1) * height])
+        for first in stride(from: 0, to: units.count, by: height) {
+            for row in 0..<height {
+                // As a decoder computes it, so that no difference adds up; a scale that stands changes nothing.
+                let value = scales[row] * units[first + row] + offsets[row]
+                units[first + row] = value - weights[start + first + row]
+                weights[start + first + row] = value
             }
-            for row in 0..<height where steps[row] == 0 { units[own + row] = 0 }
         }
         add(units, of: columns, to: &gradient, hessian)
     }
