@@ -336,7 +336,7 @@ INLINE int extremes(const float *x, size_t n, float *smallest, float *largest) {
         memcpy(x + i, &v, bytes);                                                                                \
     }
 
-CLONES int resq_round_range(float *x, size_t n, int bits, int include_zero, float clip) {
+CLONES int resq_round_range(float *x, size_t n, int bits, int include_zero) {
     float smallest, largest, most = (float)((1 << bits) - 1);
     if (n == 0) return 1;
     if (!extremes(x, n, &smallest, &largest)) return 0;
@@ -344,8 +344,6 @@ CLONES int resq_round_range(float *x, size_t n, int bits, int include_zero, floa
         smallest = smallest < 0 ? smallest : 0;
         largest = largest > 0 ? largest : 0;
     }
-    smallest *= clip;
-    largest *= clip;
     float scale = (largest - smallest) / most;
     // A range of zero, or one so small that the scale is lost below the smallest float, is kept as it is.
     if (!(scale > 0) || isinf(scale)) return 1;

@@ -163,13 +163,6 @@ import Testing
         }
     }
 
-    /// The range shrinks towards 0 by the share, and what is beyond becomes an end of it.
-    @Test func aClippedRangeKeepsItsShare() throws {
-        let quantizer = ActivationQuantizer(subspaces: [Subspace(range: 0..<6, bits: 4)], includesZero: true, clip: 0.75)
-        // From -4 to 6 there are 15 steps of 2/3 and, of three quarters of that, 15 steps of 1/2; the zero point is 6.
-        #expect(try rounded(quantizer, [-4, -1.1, 0, 0.6, 2.3, 6], columnCount: 6) == [-3, -1, 0, 0.5, 2.5, 4.5])
-    }
-
     @Test func constantsAndZerosAreKept() throws {
         let quantizer = ActivationQuantizer(subspaces: [Subspace(range: 0..<20, bits: 4)], includesZero: false)
         #expect(try rounded(quantizer, Array(repeating: 0, count: 20), columnCount: 20) == Array(repeating: 0, count: 20))

@@ -52,5 +52,5 @@ void resq_search_affine(const float *w, size_t columns, size_t rows, const float
 
 // Rounds one run of n activations in place to 2^bits levels between its extremes, or (symmetric) around zero. Returns
 // whether all were finite; if not, nothing is changed.
-int resq_round_range(float *x, size_t n, int bits, int include_zero, float clip);
+int resq_round_range(float *x, size_t n, int bits, int include_zero);
 int resq_round_symmetric(float *x, size_t n, int bits);

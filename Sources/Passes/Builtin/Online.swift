@@ -19,9 +19,6 @@ struct Online: DeclaredPass {
             OptionDeclaration(
                 "activations-low", .integer(2...8), default: .absent, summary: "Bits of their low part; by default 2, or 8 beside 8."),
             OptionDeclaration("down", widths, default: .absent, summary: "Bits of the input of down; by default those of 'activations'."),
-            OptionDeclaration(
-                "clip", .number(0.5...1), default: .number(1),
-                summary: "The share of a row's range that activations from the stream, and the input of down, are rounded in; what is beyond becomes its end."),
             OptionDeclaration("kv", widths, default: .integer(4), summary: "Bits of keys and values: 2 to 8, or 16."),
             OptionDeclaration("kv-high", .integer(2...8), default: .absent, summary: "Bits of their high part; by default 8."),
             OptionDeclaration("kv-low", .integer(2...8), default: .absent, summary: "Bits of their low part; by default 2, or 8 beside 8."),
@@ -39,13 +36,11 @@ struct Online: DeclaredPass {
     private let keyValues: PartBits?
     private let keyRotation: Int?
     private let rotatesKeys: Bool
-    private let clip: Double
 
     init(options: PassOptions) throws(RecipeError) {
         activations = try Self.bits("activations", options)
         down = try Self.width(options.has("down") ? "down" : "activations", options)
         keyValues = try Self.bits("kv", options)
-        clip = options.number("clip")
         rotatesKeys = options.boolean("rotates-keys")
         keyRotation = try Self.width("key-rotation", options)
     }
@@ -73,9 +68,8 @@ struct Online: DeclaredPass {
             online.keyRotations = []
             online.keys = SubspaceWidths(middle: model.hyperparameters.headDimension)
         }
-        var rounding = ActivationRounding(
+        let rounding = ActivationRounding(
             activations: activations, down: down, keyValues: keyValues, keyRotation: online.keyRotations.isEmpty ? nil : keyRotation)
-        if rounding != ActivationRounding() { rounding.clip = Float(clip) }
         online.rounding = rounding == ActivationRounding() ? nil : rounding
         graph.online = online
     }

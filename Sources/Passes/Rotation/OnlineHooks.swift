@@ -35,7 +35,7 @@ final class OnlineHooks: ForwardHooks {
         let rounding = online.rounding
         switch place {
         case .attention, .mlp:
-            if let bits = rounding?.activations { try round(&rows, columnCount, online.residual, bits, includesZero: true, clip: rounding?.clip ?? 1) }
+            if let bits = rounding?.activations { try round(&rows, columnCount, online.residual, bits, includesZero: true) }
         case .attentionOutput:
             if let bits = rounding?.activations { try round(&rows, columnCount, online.values, bits, includesZero: false) }
         case .mlpOutput, .expertOutput, .sharedExpertOutput:
@@ -44,8 +44,7 @@ final class OnlineHooks: ForwardHooks {
             }
             if let bits = rounding?.down {
                 try round(
-                    &rows, columnCount, SubspaceWidths(middle: columnCount), PartBits(low: bits, middle: bits, high: bits), includesZero: true,
-                    clip: rounding?.clip ?? 1)
+                    &rows, columnCount, SubspaceWidths(middle: columnCount), PartBits(low: bits, middle: bits, high: bits), includesZero: true)
             }
         case .expert, .head: break  // rounded before they were routed; the head stays in 16 bits
         }
@@ -64,9 +63,9 @@ final class OnlineHooks: ForwardHooks {
 
     /// Rounds rows of whole groups, each as wide as the parts together.
     private func round(
-        _ rows: inout MutableSpan<Float>, _ columnCount: Int, _ widths: SubspaceWidths, _ bits: PartBits, includesZero: Bool, clip: Float = 1
+        _ rows: inout MutableSpan<Float>, _ columnCount: Int, _ widths: SubspaceWidths, _ bits: PartBits, includesZero: Bool
     ) throws {
-        let quantizer = ActivationQuantizer(subspaces: widths.subspaces(bits), includesZero: includesZero, clip: clip)
+        let quantizer = ActivationQuantizer(subspaces: widths.subspaces(bits), includesZero: includesZero)
         do throws(ResQError) {
             try quantizer.apply(to: &rows, columnCount: columnCount, threadCount: threadCount)
         } catch .notFinite(let row, _) {

@@ -16,7 +16,6 @@ import Models
 //     resq.online.down.transformed      bool       the next key is there
 //     resq.online.down.transform_seed   u64
 //     resq.online.activations.bits      [u32; 3]   of low, middle, high; when they are rounded, as for the next
-//     resq.online.activations.clip      f32        share of the range that inputs from the stream, and of down, keep; 1 when absent
 //     resq.online.down.bits             u32
 //     resq.online.key_values.bits       [u32; 3]
 //     resq.online.key_rotation.bits     u32
@@ -40,7 +39,6 @@ extension OnlineTransforms {
         metadata["resq.online.down.transformed"] = .bool(downSeed != nil)
         if let downSeed { metadata["resq.online.down.transform_seed"] = .u64(downSeed) }
         if let bits = rounding?.activations { metadata["resq.online.activations.bits"] = bits.value }
-        if let clip = rounding?.clip, clip < 1 { metadata["resq.online.activations.clip"] = .f32(clip) }
         if let bits = rounding?.down { metadata["resq.online.down.bits"] = .u32(UInt32(bits)) }
         if let bits = rounding?.keyValues { metadata["resq.online.key_values.bits"] = bits.value }
         if let bits = rounding?.keyRotation { metadata["resq.online.key_rotation.bits"] = .u32(UInt32(bits)) }
@@ -134,10 +132,9 @@ struct OnlineDescription {
             }
             online.downSeed = seed
         }
-        var rounding = ActivationRounding(
+        let rounding = ActivationRounding(
             activations: try bits("resq.online.activations.bits"), down: try width("resq.online.down.bits"), keyValues: try bits("resq.online.key_values.bits"),
             keyRotation: try width("resq.online.key_rotation.bits"))
-        if rounding != ActivationRounding() { rounding.clip = try clip() }
         online.rounding = rounding == ActivationRounding() ? nil : rounding
         return online
     }
@@ -173,15 +170,6 @@ struct OnlineDescription {
             throw error(.invalidKey(key: key, found: value.integer.map { "\($0)" } ?? "a \(value.type)", expected: "2 to 8"))
         }
         return bits
-    }
-
-    private func clip() throws(ModelError) -> Float {
-        let key = "resq.online.activations.clip"
-        guard let value = metadata[key] else { return 1 }
-        guard case .f32(let clip) = value, clip > 0, clip <= 1 else {
-            throw error(.invalidKey(key: key, found: "\(value)", expected: "an f32 above 0 and at most 1"))
-        }
-        return clip
     }
 
     private func three(_ key: String, _ range: ClosedRange<Int>) throws(ModelError) -> [Int]? {

@@ -86,9 +86,6 @@ public struct ActivationRounding: Sendable, Equatable {
     /// Of queries and keys before U_C, and of U_C itself; `nil` multiplies as they are.
     var keyRotation: Int?
 
-    /// The share of their range that activations from the stream, and the input of down, keep.
-    var clip: Float = 1
-
     /// Bits that a user asks for: the same for every part from 8 on, else the parts' own around a new middle.
     static func bits(_ middle: Int, like recorded: PartBits?) -> PartBits? {
         guard middle <= 8 else { return nil }

@@ -4,7 +4,7 @@ import Threads
 
 /// Rounds activations, keys and values as a runtime would store them.
 ///
-///     asymmetric:  s = c (max - min) / (2^b - 1),  z = round(-c min / s),  x̂ = s (clamp(round(x / s) + z, 0, 2^b - 1) - z)
+///     asymmetric:  s = (max - min) / (2^b - 1),  z = round(-min / s),  x̂ = s (clamp(round(x / s) + z, 0, 2^b - 1) - z)
 ///     symmetric:   s = max|x| / (2^(b-1) - 1),   x̂ = s clamp(round(x / s), -2^(b-1), 2^(b-1) - 1)
 ///
 /// One scale for each part of each group of each row, found from the numbers themselves; halves round to even. A group is
@@ -18,12 +18,9 @@ public struct ActivationQuantizer: Sendable, Equatable {
     public let isSymmetric: Bool
     /// Whether min and max include 0: as the paper does for whole tokens, but not for heads.
     public let includesZero: Bool
-    /// c, the share of the range that is kept; numbers beyond it become its ends.
-    public let clip: Float
 
-    public init(subspaces: [Subspace], isSymmetric: Bool = false, includesZero: Bool, clip: Float = 1) {
-        precondition(!subspaces.isEmpty && clip > 0 && clip <= 1, "a group has parts, and its range a share")
-        self.clip = clip
+    public init(subspaces: [Subspace], isSymmetric: Bool = false, includesZero: Bool) {
+        precondition(!subspaces.isEmpty, "a group has parts")
         self.subspaces = subspaces
         groupWidth = subspaces.last?.range.upperBound ?? 0
         self.isSymmetric = isSymmetric
@@ -64,7 +61,7 @@ public struct ActivationQuantizer: Sendable, Equatable {
                 let run = unsafe start + place
                 let isFinite = unsafe isSymmetric
                     ? resq_round_symmetric(run, part.range.count, Int32(part.bits))
-                    : resq_round_range(run, part.range.count, Int32(part.bits), includesZero ? 1 : 0, clip)
+                    : resq_round_range(run, part.range.count, Int32(part.bits), includesZero ? 1 : 0)
                 if isFinite == 0 { return place + ((0..<part.range.count).first { unsafe !run[$0].isFinite } ?? 0) }
             }
         }
