@@ -38,6 +38,21 @@ INLINE void nearest_entry(const float *codebook, const floats *x, floats *level,
     *entry = value;
 }
 
+// The level and value nearest to TARGET, against what stands for its group at `at`. Of a scale of 0 the level is that of 0.
+#define NEAREST_VALUE(TARGET)                                                                                    \
+    ints flat = scale == 0;                                                                                      \
+    if (has_codebook) {                                                                                          \
+        floats scaled = SELECT(flat, (floats)0, (TARGET) / scale), entry;                                        \
+        nearest_entry(codebook, &scaled, &level, &entry);                                                        \
+        value = scale * entry;                                                                                   \
+    } else {                                                                                                     \
+        floats offset = LOADED(offset_at + at);                                                                  \
+        floats low = LOADED(low_at + at), high = LOADED(high_at + at);                                           \
+        level = ROUND(SELECT(flat, (floats)0, ((TARGET) - offset) / scale));                                     \
+        level = MINIMUM(MAXIMUM(level, low), high);                                                              \
+        value = scale * level + offset;                                                                          \
+    }
+
 // Four vectors of rows together: four independent chains of subtractions hide the latency of each.
 enum { WIDE = 4 };
 
@@ -54,19 +69,8 @@ enum { WIDE = 4 };
         float pivot = u ? u[c * stride + c] : 1;                                                                 \
         for (int v = 0; v < COUNT; v++) {                                                                        \
             size_t at = (size_t)group[c] * rows + r + v * LANES;                                                 \
-            floats scale = LOADED(scale_at + at), level, value;                                               \
-            ints flat = scale == 0;                                                                              \
-            if (has_codebook) {                                                                            \
-                floats scaled = SELECT(flat, (floats)0, sum[v] / scale), entry;                                  \
-                nearest_entry(codebook, &scaled, &level, &entry);                                          \
-                value = scale * entry;                                                                           \
-            } else {                                                                                             \
-                floats offset = LOADED(offset_at + at);                                                       \
-                floats low = LOADED(low_at + at), high = LOADED(high_at + at);                             \
-                level = ROUND(SELECT(flat, (floats)0, (sum[v] - offset) / scale));                               \
-                level = MINIMUM(MAXIMUM(level, low), high);                                                      \
-                value = scale * level + offset;                                                                  \
-            }                                                                                                    \
+            floats scale = LOADED(scale_at + at), level, value;                                                  \
+            NEAREST_VALUE(sum[v])                                                                                \
             if (u) {                                                                                             \
                 floats e = (sum[v] - value) / pivot;                                                             \
                 STORED(error + c * rows + r + v * LANES, e);                                                     \
@@ -125,18 +129,7 @@ CLONES void resq_compensate_columns(float *w, const float *error, const float *u
             size_t place = c * rows + r + v * LANES, at = (size_t)group[c] * rows + r + v * LANES;               \
             floats scale = LOADED(scale_at + at), level, value, now = LOADED(w + place);                         \
             floats target = now - slope[v] / curvature;                                                          \
-            ints flat = scale == 0;                                                                              \
-            if (has_codebook) {                                                                                  \
-                floats scaled = SELECT(flat, (floats)0, target / scale), entry;                                  \
-                nearest_entry(codebook, &scaled, &level, &entry);                                                \
-                value = scale * entry;                                                                           \
-            } else {                                                                                             \
-                floats offset = LOADED(offset_at + at);                                                          \
-                floats low = LOADED(low_at + at), high = LOADED(high_at + at);                                   \
-                level = ROUND(SELECT(flat, (floats)0, (target - offset) / scale));                               \
-                level = MINIMUM(MAXIMUM(level, low), high);                                                      \
-                value = scale * level + offset;                                                                  \
-            }                                                                                                    \
+            NEAREST_VALUE(target)                                                                                \
             STORED(change + place, value - now);                                                                 \
             STORED(w + place, value);                                                                            \
             shorts whole = __builtin_convertvector(level, shorts);                                               \

@@ -34,7 +34,7 @@ private func write(_ text: String, to descriptor: Int32) -> Int32 {
     var bytes = Array(text.utf8)[...]
     while !bytes.isEmpty {
         // The slice's storage is alive and this long.
-        let count = unsafe bytes.withUnsafeBytes { buffer in unsafe Glibc_write(descriptor, buffer.baseAddress, buffer.count) }
+        let count = unsafe bytes.withUnsafeBytes { buffer in unsafe writeBytes(descriptor, buffer.baseAddress, buffer.count) }
         if count > 0 {
             bytes = bytes.dropFirst(count)
         } else if errno != EINTR {
@@ -42,16 +42,6 @@ private func write(_ text: String, to descriptor: Int32) -> Int32 {
         }
     }
     return 0
-}
-
-@unsafe private func Glibc_write(_ descriptor: Int32, _ start: UnsafeRawPointer?, _ count: Int) -> Int {
-    #if canImport(Glibc)
-    unsafe Glibc.write(descriptor, start, count)
-    #elseif canImport(Musl)
-    unsafe Musl.write(descriptor, start, count)
-    #else
-    unsafe Darwin.write(descriptor, start, count)
-    #endif
 }
 
 /// Whether a person is watching standard error.

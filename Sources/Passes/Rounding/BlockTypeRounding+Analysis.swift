@@ -83,7 +83,6 @@ private struct StoredRows: TensorOperation {
     var summary: String { "rounded" }
 
     func rows(_ range: Range<Int>, of info: TensorInfo) throws -> TensorBytes {
-        guard let rowByteCount = info.rowByteCount else { throw FormatError(.unsupported(what: "rounding to \(info.encoding.name)")) }
-        return try weights.bytes(of: name, in: range.lowerBound * rowByteCount..<range.upperBound * rowByteCount)
+        try weights.rows(range, of: name, as: info)
     }
 }

@@ -26,10 +26,12 @@ struct RoundedWeights: Sendable {
         self.remarks = remarks
     }
 
-    /// Bytes of a rounded tensor.
-    func bytes(of name: String, in range: Range<Int>) throws -> TensorBytes {
+    /// Rows of a rounded tensor, which the files hold as plain bytes.
+    /// - Parameter info: what the tensor becomes.
+    func rows(_ range: Range<Int>, of name: String, as info: TensorInfo) throws -> TensorBytes {
         guard let place = places[name] else { throw FormatError(.missing(field: "rounded tensor", name: name)) }
-        return try place.source.bytes(ofTensorAt: place.index, in: range)
+        guard let rowByteCount = info.rowByteCount else { throw FormatError(.unsupported(what: "rounding to \(info.encoding.name)")) }
+        return try place.source.bytes(ofTensorAt: place.index, in: range.lowerBound * rowByteCount..<range.upperBound * rowByteCount)
     }
 }
 
@@ -45,7 +47,6 @@ struct RoundedRows: TensorOperation {
     var summary: String { rounding.summary }
 
     func rows(_ range: Range<Int>, of info: TensorInfo) throws -> TensorBytes {
-        guard let rowByteCount = info.rowByteCount else { throw FormatError(.unsupported(what: "rounding to \(info.encoding.name)")) }
-        return try rounding.result().bytes(of: name, in: range.lowerBound * rowByteCount..<range.upperBound * rowByteCount)
+        try rounding.result().rows(range, of: name, as: info)
     }
 }

@@ -135,9 +135,7 @@ struct StripWork {
         let layout = layouts[part]
         let first = layout.columns.lowerBound
         // The group of each column, by its place in the block.
-        let groups = block.map { position in
-            Int32(((dynamicGroups ? position : factor.order[position]) - first) / layout.groupWidth)
-        }
+        let groups = block.map { Int32(group(of: $0, in: part)) }
         let codebook = layout.grid.codebook ?? []
         var start = block.lowerBound
         while start < block.upperBound {
