@@ -24,6 +24,8 @@ let package = Package(
         .library(name: "Models", targets: ["Models"]),
         .library(name: "ResQ", targets: ["ResQ"]),
         .library(name: "Passes", targets: ["Passes"]),
+        // The commands, for a program that brings passes of its own to them.
+        .library(name: "Commands", targets: ["Commands"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -36,6 +38,7 @@ let package = Package(
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"]), .brew(["zstd"])]),
         .systemLibrary(name: "CJSONC", pkgConfig: "json-c", providers: [.apt(["libjson-c-dev"]), .brew(["json-c"])]),
         .systemLibrary(name: "CBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"])]),
+        .systemLibrary(name: "CLinux"),
         // The table of functions that plugins which are shared objects have.
         .systemLibrary(name: "CResQPass", path: "include"),
         .target(name: "CKernels"),
@@ -103,17 +106,18 @@ let package = Package(
         .target(
             name: "Passes",
             dependencies: [
-                "CKernels", "CResQPass", "Formats", "LinearAlgebra", "Models", "ResQ", "Recipes", "Threads", "Yams",
+                "CKernels", "CResQPass", "CLinux", "Formats", "LinearAlgebra", "Models", "ResQ", "Recipes", "Threads", "Yams",
                 .product(name: "Crypto", package: "swift-crypto"),
             ],
             swiftSettings: swiftSettings),
 
-        .executableTarget(
-            name: "resq",
+        .target(
+            name: "Commands",
             dependencies: [
-                "Formats", "LinearAlgebra", "Models", "Passes", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "Formats", "LinearAlgebra", "Models", "Passes", "ResQ", .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Sources/convert", swiftSettings: swiftSettings),
+        .executableTarget(name: "resq", dependencies: ["Commands"], path: "Sources/main", swiftSettings: swiftSettings),
 
         // The forward pass alone, to measure calibration against; no product.
         .executableTarget(

@@ -7,7 +7,8 @@
  * - Functions return 0, or anything else after writing a sentence into `error`, which has room for `error_capacity` bytes with the
  *   ending zero.
  * - `plan` and `apply` may be called from several threads at once, with one instance too.
- * - Tables and structs grow at their end only. Each says how large it was when its side was compiled, and nobody looks past that.
+ * - The table grows at its end only. It says how large it was when its side was compiled, and nobody looks past that.
+ * - The answers for passes go for roundings, metrics and formats too, whose names `create` gets (docs/plugins.md).
  *
  * A shared object runs inside resq: when it crashes, so does resq.
  */
@@ -35,7 +36,8 @@ typedef struct resq_tensor {
     /* `rank` dimensions, outermost first. */
     const int64_t *shape;
     uint64_t byte_count;
-    /* The bytes of an input of `apply`; NULL elsewhere. */
+    /* The bytes of an input of `apply`. For its outputs, memory of `byte_count` bytes that may be written, where an output can be
+     * made: what is emitted from there is not copied. NULL elsewhere. */
     const void *data;
 } resq_tensor;
 

@@ -122,7 +122,7 @@ func storingRate() throws -> Double {
     let output = folder.appendingPathComponent("out.safetensors").path
     return Double(rows * columns) / (try seconds {
         _ = try Conversion(
-            input: input, passes: try recipe.passes.map { try PassRegistry.builtIn.pass(for: $0) },
+            input: input, passes: try recipe.passes.map { try Registry.builtIn.pass(for: $0) },
             output: Output(path: output, format: .safetensors), onFallback: .error, provenance: ("rates", "rates"), architectures: .builtIn
         ).run(threadCount: 1)
     })

@@ -74,19 +74,13 @@ static int plan(
 static int apply(
     void *instance, const resq_tensor *inputs, uint32_t input_count, const resq_tensor *outputs, uint32_t output_count,
     resq_emit emit, void *context, char *error, uint64_t capacity) {
-    (void)input_count, (void)outputs, (void)output_count, (void)error, (void)capacity;
+    (void)input_count, (void)output_count, (void)error, (void)capacity;
     const scale *pass = instance;
     const float *weights = inputs[0].data;
-    uint64_t left = inputs[0].byte_count / sizeof(float);
-    float buffer[4096];
-    while (left > 0) {
-        uint64_t run = left < 4096 ? left : 4096;
-        for (uint64_t i = 0; i < run; i++) buffer[i] = weights[i] * pass->factor;
-        if (emit(context, 0, buffer, run * sizeof(float))) return 1;
-        weights += run;
-        left -= run;
-    }
-    return 0;
+    float *scaled = (float *)outputs[0].data;
+    uint64_t count = outputs[0].byte_count / sizeof(float);
+    for (uint64_t i = 0; i < count; i++) scaled[i] = weights[i] * pass->factor;
+    return emit(context, 0, scaled, outputs[0].byte_count);
 }
 
 static void destroy(void *instance) { free(instance); }

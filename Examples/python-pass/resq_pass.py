@@ -11,14 +11,21 @@
 
     plugin.run()
 
-A function is one of two kinds:
+What is decorated is one of seven kinds. The first two are passes:
 
     @plugin.rows      gets some rows of one tensor as float32 and returns as many rows of the same length
     @plugin.steps     gets whole tensors; a function of its own plans which, and what comes out
+    @plugin.rounding  gets rows of a weight that `quantize` rounds, and returns what is stored
+    @plugin.type      is a class that encodes and decodes blocks of a type of its own
+    @plugin.statistic gets rows that linear layers read in `resq calibrate`, and returns numbers that are added up
+    @plugin.metric    gets logits of `resq eval`, and returns a number for each row
+    @plugin.exporter  plans the files of a target format
 
 docs/plugins.md describes both, and the protocol this file speaks.
 """
+import base64
 import json
+import mmap
 import os
 import struct
 import sys
@@ -26,7 +33,7 @@ import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import List, Optional
+from typing import Dict, List, Optional
 
 try:
     import numpy
@@ -53,6 +60,8 @@ class Tensor:
     role: Optional[str] = None
     layer: Optional[int] = None
     bytes: Optional[int] = None
+    #: Of what a rounding returns: the type that its numbers will be stored in.
+    rounded_to: Optional[str] = None
 
 
 @dataclass
@@ -84,6 +93,24 @@ class Step:
         return {**message, "note": self.note} if self.note else message
 
 
+@dataclass
+class File:
+    """A file of a target format: what it begins with, and where in it the bytes of each tensor stand."""
+
+    header: bytes
+    #: Offsets from the start of the file, by the tensor's name.
+    tensors: Dict[str, int]
+    #: Bytes of the whole file.
+    bytes: int
+    #: None when the output is this one file.
+    name: Optional[str] = None
+
+    def _message(self):
+        placed = [{"name": name, "at": int(at)} for name, at in self.tensors.items()]
+        message = {"header": base64.b64encode(self.header).decode(), "tensors": placed, "bytes": int(self.bytes)}
+        return {**message, "name": self.name} if self.name else message
+
+
 def option(name, type, summary, **more):
     """An option of a pass; see docs/plugins.md for types. Without `default` the recipe must give it; None is "may be left out"."""
     return {"name": name, "type": type, "summary": summary, **more}
@@ -111,25 +138,23 @@ def decode(data, dtype, shape):
 
 
 class Plugin:
-    """A named set of passes."""
+    """A named set of passes and more. `memory_limit` promises that the process takes at most so many bytes of memory."""
 
-    def __init__(self, name, version):
-        self.name, self.version = name, version
-        self._passes = {}
+    def __init__(self, name, version, memory_limit=None):
+        self.name, self.version, self.memory_limit = name, version, memory_limit
+        self._things = {}
 
-    def _add(self, function, plan, apply, options, name, contract):
+    def _add(self, kind, function, plan, apply, options, name, **facts):
         name = name or function.__name__.replace("_", "-")
         summary = (function.__doc__ or name).strip().split("\n")[0]
-        declared = {"name": name, "summary": summary, "options": list(options)}
-        if contract:
-            declared["contract"] = contract
-        self._passes[name] = (declared, plan, apply)
+        declared = {"name": name, "summary": summary, "options": list(options), **facts}
+        self._things[name] = (kind, declared, plan, apply)
 
-    def rows(self, function=None, *, options=(), dtype=None, name=None, contract=None):
+    def rows(self, function=None, *, options=(), dtype=None, name=None, **promises):
         """Makes a pass of a function of rows: float32 of shape [rows, columns] in, the same shape out.
 
         The function is given the declared options by name. What it returns is stored as `dtype`; by default as the
-        tensor was, or as F32 when that was a type of blocks. Tensors of integers are left alone.
+        tensor was, or as F32 when that was a type of blocks. Tensors of integers are left alone. `promises` are those of `steps`.
         """
         def decorate(function):
             def plan(tensors, model, **chosen):
@@ -148,28 +173,105 @@ class Plugin:
 
             if numpy is None:
                 raise SystemExit("passes of rows need numpy: pip install numpy")
-            self._add(function, plan, apply, options, name, contract)
+            self._add("passes", function, plan, apply, options, name, **_promises(**promises))
             return function
         return decorate(function) if function else decorate
 
-    def steps(self, plan, *, options=(), name=None, contract=None):
+    def steps(self, plan, *, options=(), name=None, **promises):
         """Makes a pass of a function of whole tensors.
 
         `plan(tensors, model, **options)` returns the `Step`s; the function, called `f(inputs, outputs, **options)`, gets
         the inputs of one step by name and returns its computed outputs by name: arrays (without numpy, and for types
         that numpy lacks, bytes), of the shapes that were planned.
+
+        What the pass promises, resq holds it to: `contract`, a sentence, is for people; `preserves_function=True`, the model computes
+        what it did; `reads` and `writes`, selectors as recipes have them, the tensors it looks at and those it changes.
         """
         def decorate(function):
             self._add(
-                function, lambda tensors, model, **chosen: plan(tensors, model, **_named(chosen)),
-                lambda inputs, outputs, **chosen: function(inputs, outputs, **_named(chosen)), options, name, contract)
+                "passes", function, lambda tensors, model, **chosen: plan(tensors, model, **_named(chosen)),
+                lambda inputs, outputs, **chosen: function(inputs, outputs, **_named(chosen)), options, name, **_promises(**promises))
+            return function
+        return decorate
+
+    def rounding(self, *, types=(), calibrated=False, values=True, options=(), name=None):
+        """Makes a way of rounding of a function `f(x, dtype, **options)`: float32 rows of a weight, and the name of a type.
+
+        It returns as many numbers, which are stored to nearest in the type, or with `values=False` the type's own bytes.
+        A `calibrated` one is given whole weights, layer after layer, and the mean of outer(x, x) over what the weight reads:
+        `f(x, dtype, moments, **options)`; `moments` is None where nothing was seen. `types` are those it rounds to; empty: all.
+        """
+        def decorate(function):
+            def apply(inputs, outputs, **chosen):
+                (output,) = outputs
+                x = inputs[output.name]
+                moments = [inputs.get("moments")] if calibrated else []
+                result = function(x, output.rounded_to or output.dtype, *moments, **_named(chosen))
+                return {output.name: result}
+
+            self._add("roundings", function, None, apply, options, name, types=list(types), calibrated=calibrated, values=values)
+            return function
+        return decorate
+
+    def metric(self, *, reference=False, options=(), name=None):
+        """Makes a metric of a function `f(logits, next, **options)`: float32 [rows, vocabulary], and the token after each row.
+
+        It returns a number for each row, of which `resq eval` reports the mean. With `reference` it is called
+        `f(logits, reference, next, **options)`.
+        """
+        def decorate(function):
+            def apply(inputs, outputs, **chosen):
+                given = [inputs["logits"]] + ([inputs["reference"]] if reference else []) + [inputs["next"]]
+                return {outputs[0].name: numpy.asarray(function(*given, **_named(chosen)), dtype="<f8")}
+
+            self._add("metrics", function, None, apply, options, name, reference=reference)
+            return function
+        return decorate
+
+    def statistic(self, *, matrix=False, largest=False, inputs=(), options=(), name=None):
+        """Makes a statistic of a function `f(x, **options)`: float32 rows that linear layers read, [rows, channels].
+
+        It returns a number for each channel, or with `matrix` one for each pair of channels. `resq calibrate` adds up those of all
+        rows, or with `largest` keeps the largest. `inputs` are those it wants to see, as docs/plugins.md lists them; empty: all.
+        """
+        def decorate(function):
+            def apply(given, outputs, **chosen):
+                return {outputs[0].name: numpy.asarray(function(given["rows"], **_named(chosen)), dtype="<f8")}
+
+            self._add(
+                "statistics", function, None, apply, options, name, matrix=matrix, largest=largest, inputs=list(inputs))
+            return function
+        return decorate
+
+    def type(self, *, block, bytes, name=None):
+        """Makes a block type of a class with two functions: `encode(x)`, float32 [blocks, `block`] to uint8 [blocks, `bytes`], and
+        `decode(b)`, the other way. Rules of `quantize` may name it, and what they wrote is read again with the same plugin.
+        """
+        def decorate(codec):
+            def apply(inputs, outputs):
+                (output,), (given,) = outputs, inputs.values()
+                return {output.name: codec.decode(given) if output.dtype == "F32" else numpy.asarray(codec.encode(given), dtype="u1")}
+
+            self._add("types", codec, None, apply, (), name, block=block, bytes=bytes)
+            return codec
+        return decorate
+
+    def exporter(self, *, options=(), name=None):
+        """Makes a format of a function `f(tensors, model, **options)` that returns the `File`s of an output.
+
+        Every tensor has one place. `model["output"]` is the output's name without its ending, `model["provenance"]` what
+        should be recorded in it. The bytes are written by resq.
+        """
+        def decorate(function):
+            self._add(
+                "exporters", function, lambda tensors, model, **chosen: function(tensors, model, **_named(chosen)), None, options, name)
             return function
         return decorate
 
     def run(self, threads=1):
         """Answers questions until there are no more. `threads` functions run at a time."""
         source = os.fdopen(os.dup(0), "rb", buffering=0)
-        self._output, self._lock = os.dup(1), threading.Lock()
+        self._output, self._lock, self._memory = os.dup(1), threading.Lock(), {}
         # What a function prints must not come between the answers.
         os.dup2(2, 1)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -194,29 +296,37 @@ class Plugin:
             parts, where = [], traceback.extract_tb(error.__traceback__)[-1]
             answer["error"] = f"{type(error).__name__}: {error} ({os.path.basename(where.filename)}, line {where.lineno})"
         text = json.dumps(answer).encode()
-        parts = [memoryview(part).cast("B") for part in parts if len(part)]
+        parts = [part for part in parts if len(part)]
         with self._lock:
             _write(self._output, HEAD.pack(b"RESQ", len(text), sum(len(part) for part in parts)) + text)
             for part in parts:
                 _write(self._output, part)
 
     def _describe(self, question, data):
-        passes = [declared for declared, _, _ in self._passes.values()]
-        return {"protocol": PROTOCOL, "name": self.name, "version": self.version, "passes": passes}, []
+        answer = {"protocol": PROTOCOL, "name": self.name, "version": self.version, "shared-memory": "shared-memory" in question}
+        if self.memory_limit:
+            answer["memory-limit"] = self.memory_limit
+        for kind, declared, _, _ in self._things.values():
+            answer.setdefault(kind, []).append(declared)
+        return answer, []
 
     def _plan(self, question, data):
-        _, plan, _ = self._passes[question["pass"]]
-        steps = plan([Tensor(**tensor) for tensor in question["tensors"]], question["model"], **question["options"])
-        return {"steps": [step._message() for step in steps]}, []
+        kind, _, plan, _ = self._things[question["pass"]]
+        planned = plan([Tensor(**tensor) for tensor in question["tensors"]], question["model"], **question["options"])
+        return {"files" if kind == "exporters" else "steps": [part._message() for part in planned]}, []
 
     def _apply(self, question, data):
-        _, _, apply = self._passes[question["pass"]]
-        view, inputs, start = memoryview(data), {}, 0
-        for tensor in question["inputs"]:
+        _, _, _, apply = self._things[question["pass"]]
+        view, places = memoryview(data), None
+        if "memory" in question:
+            view, places = self._mapped(question["memory"]), question["memory"]["at"]
+        inputs, start = {}, 0
+        for number, tensor in enumerate(question["inputs"]):
+            start = places[number] if places else start
             part = view[start:start + tensor["bytes"]]
             inputs[tensor["name"]] = decode(part, tensor["dtype"], tensor["shape"]) if numpy else part
             start += tensor["bytes"]
-        outputs = [Tensor(**tensor) for tensor in question["outputs"]]
+        outputs = [Tensor(**_named(tensor)) for tensor in question["outputs"]]
         results = apply(inputs, outputs, **question["options"])
         parts = []
         for tensor in outputs:
@@ -225,8 +335,29 @@ class Plugin:
                 raw = result.dtype == numpy.uint8 and tensor.dtype not in PLAIN and tensor.dtype != "BF16"
                 result = numpy.ascontiguousarray(result) if raw else encode(result, tensor.dtype)
                 result = result.reshape(-1).view("u1")
-            parts.append(result)
-        return {}, parts
+            parts.append(memoryview(result).cast("B"))
+        if not places:
+            return {}, parts
+        for tensor, part, start in zip(outputs, parts, places[len(inputs):]):
+            if len(part) == tensor.bytes:
+                view[start:start + len(part)] = part
+        return {"written": [len(part) for part in parts]}, []
+
+    def _mapped(self, memory):
+        """The memory that a question's tensors are in; the host uses a piece for many."""
+        with self._lock:
+            for number in memory["gone"]:
+                self._memory.pop(number, None)
+            if memory["number"] not in self._memory:
+                descriptor = os.open(memory["path"], os.O_RDWR)
+                self._memory[memory["number"]] = memoryview(mmap.mmap(descriptor, memory["bytes"]))
+                os.close(descriptor)
+            return self._memory[memory["number"]]
+
+
+def _promises(contract=None, preserves_function=False, reads=None, writes=None):
+    promises = {"contract": contract, "preserves-function": preserves_function, "reads": reads, "writes": writes}
+    return {key: value for key, value in promises.items() if value}
 
 
 def _named(options):

@@ -11,13 +11,8 @@ public protocol Pass: Sendable {
     func rewrite(_ graph: inout TensorGraph, in context: PassContext) throws
 }
 
-/// A pass that is a Swift type, and says itself what it is called and can be told.
-public protocol DeclaredPass: Pass {
-    /// Identifier, options and contract, from which parsing, help and docs derive.
-    static var declaration: PassDeclaration { get }
-    /// - Throws: `RecipeError` naming the option, for what the declaration alone cannot check.
-    init(options: PassOptions) throws(RecipeError)
-}
+/// A pass that is a Swift type.
+public protocol DeclaredPass: Pass, Declared {}
 
 /// What a pass may know of the run it is part of, and where it reports.
 public final class PassContext: Sendable {

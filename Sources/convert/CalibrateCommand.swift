@@ -33,7 +33,7 @@ struct CalibrateCommand: ParsableCommand {
     @Option(help: "Seed of the generator that draws sequences from the text.")
     var seed: UInt64 = 0
 
-    @Option(help: ArgumentHelp("What to gather: all, or some of channels,residual,inner,heads.", valueName: "kinds"))
+    @Option(help: ArgumentHelp("What to gather: all, or some of channels,residual,inner,heads and what plugins bring.", valueName: "kinds"))
     var statistics = "all"
 
     @Option(name: .customLong("work"), help: ArgumentHelp("Keep finished layers here and go on from them.", valueName: "folder"))
@@ -42,16 +42,12 @@ struct CalibrateCommand: ParsableCommand {
     @OptionGroup var work: WorkOptions
     @OptionGroup var model: ModelOptions
 
-    private func kinds() throws -> StatisticsKinds {
-        if statistics == "all" { return .all }
-        var kinds: StatisticsKinds = []
-        for word in statistics.split(separator: ",") {
-            guard let found = StatisticsKinds.names.first(where: { $0.name == word }) else {
-                throw ValidationError("--statistics takes all, or some of \(StatisticsKinds.names.map(\.name).joined(separator: ", "))")
-            }
-            kinds.insert(found.kind)
-        }
-        return kinds
+    private func gathered(_ registry: Registry) throws -> [(name: String, statistic: any Statistic)] {
+        let words = statistics == "all" ? StatisticsKinds.names.map(\.name) : statistics.split(separator: ",").map(String.init)
+        let known = registry.statistics.declarations.map(\.identifier)
+        guard let stranger = words.first(where: { !known.contains($0) }) else { return try words.map { ($0, try registry.statistic($0)) } }
+        let hint = nearest(to: stranger, in: known).map { "; did you mean '\($0)'?" } ?? ""
+        throw ValidationError("--statistics takes all, or some of \(known.joined(separator: ", ")), not '\(stranger)'\(hint)")
     }
 
     func validate() throws {
@@ -59,14 +55,15 @@ struct CalibrateCommand: ParsableCommand {
         if text != nil && tokens != nil { throw ValidationError("--text and --tokens exclude each other") }
         if sequences < 1 { throw ValidationError("--sequences takes a number above zero") }
         if let context, context < 1 { throw ValidationError("--context takes a number above zero") }
-        _ = try kinds()
     }
 
     func run() throws { try naming(path) { try calibrate() } }
 
     private func calibrate() throws {
+        let known = try model.known()
+        let wanted = output == nil ? [("channels", try known.registry.statistic("channels"))] : try gathered(known.registry)
         let source = try openTensorSource(at: path)
-        let graph = try TensorGraph(source, architectures: try model.library())
+        let graph = try known.graph(source)
         let context = context ?? min(2048, graph.model?.hyperparameters[.context] ?? 2048)
         let (progress, finish) = ProgressBar.progress(isQuiet: work.quiet)
         let interruption = Interruption(stopping: progress)
@@ -75,8 +72,7 @@ struct CalibrateCommand: ParsableCommand {
             interruption.end()
         }
         let windows = try windows(graph, context: context, progress: progress)
-        let kinds = output == nil ? .channels : try kinds()
-        let calibration = try CalibrationRun(of: graph, windows: windows, kinds: kinds, threadCount: work.threadCount)
+        let calibration = try CalibrationRun(of: graph, windows: windows, statistics: wanted, threadCount: work.threadCount)
         let temporary = (output ?? imatrix ?? "") + ".work"
         let statistics = output ?? temporary + "/statistics"
         defer { if workFolder == nil { try? FileManager.default.removeItem(atPath: temporary) } }

@@ -25,8 +25,26 @@ struct WorkOptions: ParsableArguments {
     }
 }
 
+/// Passes and more from outside.
+struct PluginOptions: ParsableArguments {
+    @Option(
+        name: .customLong("plugin"),
+        help: ArgumentHelp("Add what this plugin has: a program, a Python file, or a shared object. May be repeated.", valueName: "path"))
+    var paths: [String] = []
+
+    /// What the program has, and what the plugins have that a recipe and the command line name.
+    func registry(adding plugins: [RecipePlugin] = []) throws -> Registry {
+        var registry = Resq.registry
+        for plugin in plugins { try registry.add(plugin.load()) }
+        for path in paths { try registry.add(Plugin(path: path)) }
+        return registry
+    }
+}
+
 /// Options that say how models are understood.
 struct ModelOptions: ParsableArguments {
+    @OptionGroup var plugins: PluginOptions
+
     @Option(
         name: .customLong("architecture"),
         help: ArgumentHelp("An architecture file to add to the built-in ones. May be repeated.", valueName: "file"))
@@ -36,21 +54,22 @@ struct ModelOptions: ParsableArguments {
         guard !architectureFiles.isEmpty else { return .builtIn }
         return try ArchitectureLibrary(adding: architectureFiles.map { ($0, try MappedFile(path: $0).bytes.array) })
     }
+
+    /// Reads the architecture files and starts the plugins.
+    /// - Parameter recipe: the plugins that a recipe names.
+    func known(plugins recipe: [RecipePlugin] = []) throws -> Known {
+        Known(architectures: try library(), registry: try plugins.registry(adding: recipe))
+    }
 }
 
-/// Passes from outside.
-struct PluginOptions: ParsableArguments {
-    @Option(
-        name: .customLong("plugin"),
-        help: ArgumentHelp("Add the passes of this plugin: a program, a Python file, or a shared object. May be repeated.", valueName: "path"))
-    var paths: [String] = []
+/// What a command knows to understand models with.
+struct Known {
+    let architectures: ArchitectureLibrary
+    let registry: Registry
 
-    /// The built-in passes and those of the plugins that a recipe and the command line name.
-    func registry(adding plugins: [RecipePlugin] = []) throws -> PassRegistry {
-        var registry = PassRegistry.builtIn
-        for plugin in plugins { try registry.add(plugin.load()) }
-        for path in paths { try registry.add(Plugin(path: path)) }
-        return registry
+    /// An opened model under Hugging Face names.
+    func graph(_ source: any TensorSource) throws -> TensorGraph {
+        try TensorGraph(source, architectures: architectures, types: registry.types)
     }
 }
 
@@ -106,12 +125,20 @@ struct OutputOptions: ParsableArguments {
         if let shardSize, shardSize.byteCount < 1 { throw ValidationError("--shard-size takes a size above zero") }
     }
 
+    /// In a format of ours.
     /// - Parameter recipe: what the recipe says of this output, where the command line says nothing.
     func output(path: String, format: ContainerFormat, like recipe: OutputSpecification? = nil) -> Output {
         Output(
             path: path, format: format, shardByteCount: shardSize?.byteCount ?? recipe?.shardSize ?? recipe?.split,
             compressionLevel: level ?? recipe?.level ?? 3,
             frameByteCount: frameSize?.byteCount ?? recipe?.frameSize ?? 4 << 20)
+    }
+
+    /// As a recipe says.
+    /// - Throws: `RecipeError` for a format that the registry does not have.
+    func output(path: String, as recipe: OutputSpecification, registry: Registry) throws -> Output {
+        if let format = recipe.format { return output(path: path, format: format, like: recipe) }
+        return Output(path: path, exporter: (recipe.formatName, try registry.exporter(for: recipe)))
     }
 }
 

@@ -60,11 +60,11 @@ struct ConvertCommand: ParsableCommand {
             // Later passes round; what comes to them is not rounded before.
             passes.insert(try Lowering.pass(to: type == nil ? "f16" : "f32", takesBack: !isFile), at: 0)
         }
-        let library = try model.library()
+        let known = try model.known()
         try naming(input) {
             let conversion = try Conversion(
                 input: input, passes: passes, output: out.output(path: path, format: format), onFallback: .warn,
-                provenance: nil, architectures: library, measuresRounding: lower == .uniform)
+                provenance: nil, architectures: known.architectures, types: known.registry.types, measuresRounding: lower == .uniform)
             try perform(conversion, out: out, work: work)
         }
     }
@@ -82,7 +82,7 @@ enum Lowering: String, ExpressibleByArgument, CaseIterable {
     /// - Parameter takesBack: whether the axes become those of the original model.
     static func pass(to type: String, takesBack: Bool) throws -> any Pass {
         let text = "{recipe: 1, name: lower, passes: [{use: resq.lower, with: {type: \(type), take-back: \(takesBack)}}]}"
-        return try PassRegistry.builtIn.pass(for: Recipe.parse(text, file: "--lower").passes[0])
+        return try Registry.builtIn.pass(for: Recipe.parse(text, file: "--lower").passes[0])
     }
 }
 
@@ -103,7 +103,7 @@ enum WeightType {
 
     /// The recipe steps that give weights this type: a cast of everything for plain types in safetensors, else `quantize`.
     func passes(for format: ContainerFormat, imatrix: String?) throws -> [any Pass] {
-        let registry = PassRegistry.builtIn
+        let registry = Registry.builtIn
         let name: String, rule: String
         switch self {
         case .mixture(let mixture): (name, rule) = (mixture.rawValue, "{mixture: \(mixture.rawValue)}")
@@ -121,7 +121,7 @@ enum WeightType {
 }
 
 /// Runs a conversion with a progress bar and says what came out.
-func perform(_ conversion: Conversion, out: OutputOptions, work: WorkOptions) throws {
+func perform(_ conversion: Conversion, out: OutputOptions, work: WorkOptions, computesTwice: Bool = false) throws {
     work.report(conversion.diagnostics)
     let (progress, finish) = ProgressBar.progress(isQuiet: work.quiet)
     let interruption = Interruption(stopping: progress)
@@ -130,7 +130,7 @@ func perform(_ conversion: Conversion, out: OutputOptions, work: WorkOptions) th
         finish()
     }
     let report = try conversion.run(
-        threadCount: work.threadCount, workDirectory: out.work, replacesExisting: out.force, progress: progress)
+        threadCount: work.threadCount, workDirectory: out.work, replacesExisting: out.force, computesTwice: computesTwice, progress: progress)
     finish()
     work.report(report.diagnostics)
     guard !work.quiet else { return }

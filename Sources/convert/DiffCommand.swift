@@ -27,9 +27,9 @@ struct DiffCommand: ParsableCommand {
     @OptionGroup var model: ModelOptions
 
     func run() throws {
-        let library = try model.library()
-        let graphA = try TensorGraph(try openTensorSource(at: a), architectures: library)
-        let graphB = try TensorGraph(try openTensorSource(at: b), architectures: library)
+        let known = try model.known()
+        let graphA = try known.graph(try openTensorSource(at: a))
+        let graphB = try known.graph(try openTensorSource(at: b))
         let (progress, finish) = ProgressBar.progress(isQuiet: work.quiet || json)
         let comparison = try Comparison(graphA, graphB, threadCount: work.threadCount, progress: progress)
         finish()

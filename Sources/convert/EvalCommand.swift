@@ -47,6 +47,13 @@ struct EvalCommand: ParsableCommand {
     @Option(help: ArgumentHelp("The most windows.", valueName: "n"))
     var windows: Int?
 
+    @Option(
+        name: .customLong("metric"),
+        help: ArgumentHelp(
+            "Report this metric; one with options is written {use: NAME, with: {OPTION: VALUE}}. May be repeated (default: all built-in ones that apply).",
+            valueName: "metric"))
+    var metricNames: [String] = []
+
     @Option(name: .customLong("work"), help: ArgumentHelp("Keep finished windows and items here and go on from them.", valueName: "folder"))
     var workFolder: String?
 
@@ -67,6 +74,7 @@ struct EvalCommand: ParsableCommand {
         if text.isEmpty && tokens == nil && (reference != nil || saveLogits != nil) {
             throw ValidationError("\(reference != nil ? "--reference" : "--save-logits") needs --text or --tokens")
         }
+        if text.isEmpty && tokens == nil && !metricNames.isEmpty { throw ValidationError("--metric needs --text or --tokens") }
         if let windows, windows < 1 { throw ValidationError("--windows takes a number above zero") }
         if let context, context < 2 { throw ValidationError("--context takes a number from 2 on") }
     }
@@ -75,8 +83,10 @@ struct EvalCommand: ParsableCommand {
 
     private func evaluate() throws {
         let gauge = MemoryGauge()
-        let subject = try OpenedModel(path, library: try model.library()).rounding(rounding).adding(adapters.lora)
-        let other = try reference.map { try OpenedReference($0, library: try model.library()) }
+        let known = try model.known()
+        let metrics = try metrics(known.registry)
+        let subject = try OpenedModel(path, known).rounding(rounding).adding(adapters.lora)
+        let other = try reference.map { try OpenedReference($0, known) }
         if saveLogits != nil, case .saved? = other { throw ValidationError("--save-logits: these logits are saved already") }
         let (progress, finish) = ProgressBar.progress(isQuiet: work.quiet) { gauge.sample() }
         let interruption = Interruption(stopping: progress)
@@ -107,15 +117,28 @@ struct EvalCommand: ParsableCommand {
                 logits = (saveLogits, other?.name ?? path, try HashedInputs(files, threadCount: work.threadCount, progress: progress))
             }
             let result = try EvaluationRun(
-                evaluation, work: keeping, savingLogitsTo: logits, threadCount: work.threadCount
+                evaluation, metrics: metrics, work: keeping, savingLogitsTo: logits, threadCount: work.threadCount
             ).run(progress: progress)
-            report.add(evaluation, result, byteCount: (try? subject.tokenizer()).map(evaluation.judgedByteCount))
+            report.add(evaluation, metrics, result, byteCount: (try? subject.tokenizer()).map(evaluation.judgedByteCount))
         }
         if let choices { report.add(choices, try ChoiceRun(choices, work: keeping).run(progress: progress)) }
         gauge.sample()
         report.peakMemoryByteCount = gauge.peakByteCount
         finish()
         standardOutput(json ? report.json.text(pretty: true) + "\n" : report.text)
+    }
+
+    /// The metrics that were asked for, or the built-in ones that apply.
+    private func metrics(_ registry: Registry) throws -> [any Metric] {
+        let names = metricNames.isEmpty ? ["perplexity", "kl-divergence", "top1-agreement", "logit-rms"] : metricNames
+        let metrics = try names.map { name in
+            try registry.metric(try RecipeNode.parse(Array(name.utf8), file: "--metric")).metric
+        }
+        if metricNames.isEmpty { return metrics.filter { reference != nil || !$0.needsReference } }
+        if reference == nil, let lonely = zip(names, metrics).first(where: { $1.needsReference }) {
+            throw ValidationError("--metric \(lonely.0) needs --reference")
+        }
+        return metrics
     }
 
     /// The text in windows; `nil` when there is none.
@@ -160,14 +183,14 @@ struct OpenedModel {
     /// All files that decide what the model computes.
     var files: [SourceFile] { source.files + adapterFiles }
 
-    init(_ path: String, library: ArchitectureLibrary) throws {
-        try self.init(path, source: try openTensorSource(at: path), library: library)
+    init(_ path: String, _ known: Known) throws {
+        try self.init(path, source: try openTensorSource(at: path), known)
     }
 
-    init(_ path: String, source: any TensorSource, library: ArchitectureLibrary) throws {
+    init(_ path: String, source: any TensorSource, _ known: Known) throws {
         self.path = path
         self.source = source
-        graph = try TensorGraph(source, architectures: library)
+        graph = try known.graph(source)
     }
 
     /// The same model, rounding what flows through it as the user says.
@@ -200,12 +223,12 @@ enum OpenedReference {
     case model(OpenedModel)
     case saved(SavedLogits)
 
-    init(_ path: String, library: ArchitectureLibrary) throws {
+    init(_ path: String, _ known: Known) throws {
         let source = try openTensorSource(at: path)
         if SavedLogits.isSaved(in: source) {
             self = .saved(try SavedLogits(source, path: path))
         } else {
-            self = .model(try OpenedModel(path, source: source, library: library))
+            self = .model(try OpenedModel(path, source: source, known))
         }
     }
 

@@ -14,7 +14,9 @@ struct EvaluationReport {
     var peakMemoryByteCount = 0
 
     private struct Windows {
-        var summary: EvaluationSummary
+        var tokenCount: Int
+        /// What each metric says, in the order they were asked for.
+        var figures: [(metric: any Metric, figures: [Figure])]
         var count: Int
         var context: Int
         var protocolName: EvaluationProtocol
@@ -27,10 +29,12 @@ struct EvaluationReport {
     }
 
     /// - Parameter byteCount: bytes of text that the judged tokens stand for, when they are known.
-    mutating func add(_ evaluation: Evaluation, _ result: EvaluationRun.Result, byteCount: Int?) {
+    mutating func add(_ evaluation: Evaluation, _ metrics: [any Metric], _ result: EvaluationRun.Result, byteCount: Int?) {
+        let summary = EvaluationSummary(result.scores.flatMap(\.self), byteCount: byteCount)
         windows = Windows(
-            summary: EvaluationSummary(result.scores.flatMap(\.self), byteCount: byteCount), count: evaluation.windows.count,
-            context: evaluation.context, protocolName: evaluation.protocolName)
+            tokenCount: summary.tokenCount,
+            figures: zip(metrics, result.metricScores).map { ($0, $0.figures(of: JudgedText(summary: summary, scores: $1))) },
+            count: evaluation.windows.count, context: evaluation.context, protocolName: evaluation.protocolName)
         add(result.freshWindowCount * evaluation.context, result.duration)
     }
 
@@ -52,22 +56,13 @@ struct EvaluationReport {
         if let reference { object["reference"] = .string(reference) }
         func put(_ key: String, _ value: Double?) { object[key] = value.json }
         if let windows {
-            let summary = windows.summary
             object["protocol"] = .string(windows.protocolName.rawValue)
             object["context"] = .integer(windows.context)
-            put("perplexity", summary.perplexity)
-            put("perplexity_stderr", summary.perplexityError)
-            if let bits = summary.bitsPerByte { put("bits_per_byte", bits) }
-            object["tokens"] = .integer(summary.tokenCount)
+            object["tokens"] = .integer(windows.tokenCount)
             object["windows"] = .integer(windows.count)
-            if let divergence = summary.divergence {
-                put("kl_divergence", divergence.mean)
-                put("kl_divergence_stderr", divergence.meanError)
-                put("kl_divergence_median", divergence.median)
-                put("kl_divergence_p99", divergence.percentile99)
-                put("kl_divergence_max", divergence.maximum)
-                put("top1_agreement", divergence.top1Agreement)
-                put("logit_rms", divergence.logitRootMeanSquare)
+            for figure in windows.figures.flatMap(\.figures) {
+                put(figure.key, figure.value)
+                if let error = figure.error { put(figure.key + "_stderr", error) }
             }
         }
         if let choices {
@@ -85,22 +80,13 @@ struct EvaluationReport {
     var text: String {
         var rows: [[String]] = []
         if let windows {
-            let summary = windows.summary
             rows.append([
-                "windows", "\(windows.count) of \(windows.context) tokens, protocol \(windows.protocolName.rawValue), \(summary.tokenCount) tokens judged",
+                "windows", "\(windows.count) of \(windows.context) tokens, protocol \(windows.protocolName.rawValue), \(windows.tokenCount) tokens judged",
             ])
-            rows.append([
-                "perplexity", "\(formatted(summary.perplexity, decimals: 4)) ± \(formatted(summary.perplexityError, decimals: 4))",
-            ])
-            if let bits = summary.bitsPerByte { rows.append(["bits per byte", formatted(bits, decimals: 4)]) }
-            if let divergence = summary.divergence {
-                rows.append(["against", printable(reference ?? "?")])
-                rows.append([
-                    "KL divergence",
-                    "mean \(formatted(error: divergence.mean)) ± \(formatted(error: divergence.meanError)), median \(formatted(error: divergence.median)), 99 % \(formatted(error: divergence.percentile99)), largest \(formatted(error: divergence.maximum))",
-                ])
-                rows.append(["same first token", "\(formatted(divergence.top1Agreement * 100, decimals: 2)) %"])
-                rows.append(["logit difference", "\(formatted(error: divergence.logitRootMeanSquare)) (root mean square)"])
+            let first = windows.figures.firstIndex { $0.metric.needsReference }
+            for (place, (_, figures)) in windows.figures.enumerated() {
+                if place == first { rows.append(["against", printable(reference ?? "?")]) }
+                for figure in figures { rows.append([printable(figure.title), figure.text]) }
             }
         }
         if let choices {
@@ -114,5 +100,19 @@ struct EvaluationReport {
         rows.append(["speed", tokensPerSecond.map { "\(formatted($0, decimals: 0)) tokens/s with \(threadCount) threads" } ?? "nothing was left to run"])
         rows.append(["memory", formatted(bytes: peakMemoryByteCount)])
         return table(rows)
+    }
+}
+
+extension Figure {
+    /// The value, with its error where there is one.
+    fileprivate var text: String {
+        func words(_ value: Double) -> String {
+            switch style {
+            case .decimals(let count): formatted(value, decimals: count)
+            case .percent: formatted(value * 100, decimals: 2)
+            case .significant: formatted(error: value)
+            }
+        }
+        return words(value) + (error.map { " ± " + words($0) } ?? "") + (style == .percent ? " %" : "")
     }
 }

@@ -70,7 +70,7 @@ struct Failure: Error {
         switch error {
         case .interrupted: 130
         case .cannotCreate, .outputExists, .outputIsInput, .workDirectoryBusy: cannotCreate
-        case .readBackMismatch, .tooInaccurate: checkFailed
+        case .readBackMismatch, .tooInaccurate, .changesFunction, .notDeterministic: checkFailed
         case .brokenPromise, .notFinite, .doesNotFit, .needsImportance, .needsRuntime, .cannotApply, .overflows, .analysisMissing, .noSuchTensor: badInput
         }
     }
@@ -87,7 +87,7 @@ extension PipelineError {
         switch self {
         case .outputIsInput, .outputExists, .readBackMismatch, .cannotCreate, .interrupted, .workDirectoryBusy: true
         case .doesNotFit: true  // the recipe's
-        case .brokenPromise, .notFinite, .overflows, .needsImportance, .needsRuntime, .cannotApply, .tooInaccurate, .analysisMissing, .noSuchTensor: false
+        case .brokenPromise, .notFinite, .overflows, .needsImportance, .needsRuntime, .cannotApply, .tooInaccurate, .analysisMissing, .noSuchTensor, .changesFunction, .notDeterministic: false
         }
     }
 }

@@ -4,7 +4,7 @@ import Models
 import Passes
 
 struct PassesCommand: ParsableCommand {
-    static let configuration = CommandConfiguration(commandName: "passes", abstract: "Lists the passes, their options and contracts.")
+    static let configuration = CommandConfiguration(commandName: "passes", abstract: "Lists the passes, their options and contracts, and what else recipes and options may name.")
 
     @Argument(help: ArgumentHelp("Show this pass only.", valueName: "pass"))
     var name: String?
@@ -17,8 +17,8 @@ struct PassesCommand: ParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Try the passes of this plugin on synthetic tensors and say what is wrong with it; the exit code is 1 when something is.",
-            valueName: "plugin"))
+            "Try what this plugin has, or this pass, on synthetic tensors and say what is wrong with it; the exit code is 1 when something is.",
+            valueName: "plugin or pass"))
     var check: String?
 
     @Option(help: ArgumentHelp("With --check: seconds the plugin may take for an answer (default 30).", valueName: "n"))
@@ -45,18 +45,25 @@ struct PassesCommand: ParsableCommand {
         if json {
             return standardOutput(JSONValue.array(declarations.map(\.json)).text(pretty: true) + "\n")
         }
-        for declaration in declarations {
-            standardOutput("\(declaration.identifier): \(declaration.summary)\n")
-            for option in declaration.options {
-                standardOutput("    \(option.name) (\(option.type.description), default \(option.fallback.description)): \(option.summary)\n")
-            }
+        standardOutput(declarations.map(\.text).joined())
+        guard name == nil else { return }
+        for (kind, declarations) in registry.otherKinds {
+            standardOutput("\n\(kind)\n\n" + declarations.map(\.text).joined())
         }
     }
 }
 
+extension Declaration {
+    fileprivate var text: String {
+        "\(identifier): \(summary)\n"
+            + options.map { "    \($0.name) (\($0.type.description), default \($0.fallback.description)): \($0.summary)\n" }.joined()
+    }
+}
+
 extension PassesCommand {
-    private func verdict(on path: String) throws {
-        let check = try PluginCheck(path: path, timeLimit: timeLimit ?? 30)
+    private func verdict(on subject: String) throws {
+        let check = try Resq.registry.declarations.first { $0.identifier == subject }.map { try ConformanceCheck(pass: $0, of: Resq.registry) }
+            ?? ConformanceCheck(plugin: subject, timeLimit: timeLimit ?? 30)
         if json {
             let list = check.findings.map {
                 ["verdict": .string($0.verdict.rawValue), "subject": .string($0.subject), "what": .string($0.what)] as JSONValue
@@ -75,7 +82,7 @@ extension PassesCommand {
     }
 }
 
-extension PassDeclaration {
+extension Declaration {
     fileprivate var json: JSONValue {
         [
             "identifier": .string(identifier), "summary": .string(summary), "contract": .string(contract),

@@ -10,9 +10,34 @@ import Musl
 import Darwin
 #endif
 
-/// The command `resq`.
-@main
-struct Resq: ParsableCommand {
+/// The command `resq`, for programs that bring passes of their own to it.
+public enum Resq {
+    /// What recipes and options of the command that runs may name.
+    @TaskLocal static var registry = Registry.builtIn
+
+    /// Does what the command line says, and ends the process.
+    /// - Parameter registry: what recipes and options may name, before plugins are added.
+    public static func run(_ registry: Registry = .builtIn) -> Never {
+        occupyStandardDescriptors()
+        // A file-size limit then makes writes fail with an error that can be told, instead of ending the process.
+        _ = signal(SIGXFSZ, SIG_IGN)
+        do {
+            try checkArguments()
+            try $registry.withValue(registry) {
+                var command = try RootCommand.parseAsRoot()
+                try command.run()
+            }
+        } catch {
+            guard let failure = Failure(error) else { RootCommand.exit(withError: error) }
+            standardError("error: \(failure.message)\n")
+            RootCommand.exit(withError: ExitCode(failure.exitCode))
+        }
+        RootCommand.exit()
+    }
+}
+
+/// All commands.
+struct RootCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "resq",
         abstract: "Converts, quantizes and checks LLM checkpoints.",
@@ -29,19 +54,4 @@ struct Resq: ParsableCommand {
             DiffCommand.self, TokenizeCommand.self, EvalCommand.self, GenerateCommand.self, CalibrateCommand.self,
             PassesCommand.self, RecipesCommand.self, ArchitecturesCommand.self,
         ])
-
-    static func main() {
-        occupyStandardDescriptors()
-        // A file-size limit then makes writes fail with an error that can be told, instead of ending the process.
-        _ = signal(SIGXFSZ, SIG_IGN)
-        do {
-            try checkArguments()
-            var command = try parseAsRoot()
-            try command.run()
-        } catch {
-            guard let failure = Failure(error) else { exit(withError: error) }
-            standardError("error: \(failure.message)\n")
-            exit(withError: ExitCode(failure.exitCode))
-        }
-    }
 }

@@ -16,41 +16,38 @@ struct RecipeOptions: ParsableArguments {
     @Option(help: ArgumentHelp("Round with this importance matrix: sets the recipe's parameter 'imatrix'.", valueName: "file"))
     var imatrix: String?
 
-    @OptionGroup var plugins: PluginOptions
-
     func load() throws -> Recipe { try Recipe.load(recipe, sets: set + sets(imatrix: imatrix)) }
 }
 
 extension Recipe {
     /// The conversions this recipe makes of a model: one for each of its outputs, or just one to `path`.
     func conversions(
-        input: String, path: String?, out: OutputOptions, model: ModelOptions, plugins options: PluginOptions
+        input: String, path: String?, out: OutputOptions, model: ModelOptions
     ) throws -> [Conversion] {
-        let registry = try options.registry(adding: plugins)
-        let architectures = try model.library()
-        return try outputs(input: input, path: path, out: out).map { output in
+        let known = try model.known(plugins: plugins)
+        return try outputs(input: input, path: path, out: out, registry: known.registry).map { output in
             try Conversion(
-                input: input, passes: try passes.map { try registry.pass(for: $0) }, output: output, onFallback: onFallback,
-                provenance: (resolvedText, name), architectures: architectures, calibration: calibration,
+                input: input, passes: try passes.map { try known.registry.pass(for: $0) }, output: output, onFallback: onFallback,
+                provenance: (resolvedText, name), architectures: known.architectures, types: known.registry.types, calibration: calibration,
                 maximumRelativeError: verification.maximumRelativeError)
         }
     }
 
     /// What the command line asks for, or else what the recipe says.
-    private func outputs(input: String, path: String?, out: OutputOptions) -> [Output] {
+    private func outputs(input: String, path: String?, out: OutputOptions, registry: Registry) throws -> [Output] {
         let folder = path.map { $0.hasSuffix("/") } ?? true
         if let path, !folder {
             // A known file ending says what is wanted; a bare name takes the recipe's format.
-            let named = Output.format(ofPath: path)
-            let declared = outputs.first?.format ?? .gguf
-            let format = named == nil || named == .huggingFace ? declared : named!
-            return [out.output(path: path, format: format, like: outputs.first { $0.format == format })]
+            if let named = Output.format(ofPath: path), named != .huggingFace || outputs.isEmpty {
+                let format = named == .huggingFace ? .gguf : named
+                return [out.output(path: path, format: format, like: outputs.first { $0.format == format })]
+            }
+            guard let declared = outputs.first else { return [out.output(path: path, format: .gguf)] }
+            return [try out.output(path: path, as: declared, registry: registry)]
         }
         let model = input.split(separator: "/").last.map(String.init) ?? "model"
         guard !outputs.isEmpty else { return [out.output(path: (path ?? "") + "\(model)-\(name).gguf", format: .gguf)] }
-        return outputs.map {
-            out.output(path: (path ?? "") + $0.path(recipe: name, model: model), format: $0.format, like: $0)
-        }
+        return try outputs.map { try out.output(path: (path ?? "") + $0.path(recipe: name, model: model), as: $0, registry: registry) }
     }
 }
 
@@ -67,6 +64,9 @@ struct RunCommand: ParsableCommand {
     @Flag(help: "Print the plan and write nothing.")
     var dryRun = false
 
+    @Flag(help: "Compute every tensor a second time and refuse an output that differs.")
+    var twice = false
+
     @Flag(help: "With --dry-run: print JSON.")
     var json = false
 
@@ -76,17 +76,18 @@ struct RunCommand: ParsableCommand {
 
     func validate() throws {
         if json && !dryRun { throw ValidationError("--json needs --dry-run") }
+        if twice && dryRun { throw ValidationError("--twice computes, --dry-run does not") }
         if output?.isEmpty == true { throw ValidationError("--output is empty") }
     }
 
     func run() throws {
         let recipe = try what.load()
         try naming(what.input) {
-            for conversion in try recipe.conversions(input: what.input, path: output, out: out, model: model, plugins: what.plugins) {
+            for conversion in try recipe.conversions(input: what.input, path: output, out: out, model: model) {
                 if dryRun {
                     standardOutput(try conversion.plan(threadCount: work.threadCount).printed(json: json))
                 } else {
-                    try perform(conversion, out: out, work: work)
+                    try perform(conversion, out: out, work: work, computesTwice: twice)
                 }
             }
         }
@@ -112,7 +113,7 @@ struct PlanCommand: ParsableCommand {
     func run() throws {
         let recipe = try what.load()
         try naming(what.input) {
-            for conversion in try recipe.conversions(input: what.input, path: output, out: out, model: model, plugins: what.plugins) {
+            for conversion in try recipe.conversions(input: what.input, path: output, out: out, model: model) {
                 standardOutput(try conversion.plan(threadCount: work.threadCount).printed(json: json))
             }
         }

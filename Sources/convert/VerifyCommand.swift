@@ -32,9 +32,9 @@ struct VerifyCommand: ParsableCommand {
         let result = Soundness(source, threadCount: work.threadCount, progress: progress)
         var comparison: Comparison?
         if let against, result.isSound {
-            let library = try model.library()
-            let reference = try TensorGraph(try openTensorSource(at: against), architectures: library)
-            let graph = try TensorGraph(source, architectures: library)
+            let known = try model.known()
+            let reference = try known.graph(try openTensorSource(at: against))
+            let graph = try known.graph(source)
             comparison = try Comparison(reference, graph, threadCount: work.threadCount, progress: progress)
         }
         finish()

@@ -129,6 +129,51 @@ import TestSupport
         #expect(folder.everything == before, "\(name)")
     }
 
+    #if os(Linux)
+    /// What a plugin does with memory that it shares with the host; `m` is the memory, `f` its descriptor, `a` where the tensors are.
+    static let sharedCases: [(String, String, [String])] = [
+        ("says nothing of what it wrote", "send({'id': q['id']})", ["'bad.p'", "up_proj.weight'", "answered with [] bytes of data where [32768] were planned"]),
+        ("wrote too little", "send({'id': q['id'], 'written': [5]})", ["answered with [5] bytes"]),
+        ("wrote an output more", "send({'id': q['id'], 'written': [32768, 0]})", ["answered with [32768, 0] bytes"]),
+        ("sends data all the same", "send({'id': q['id'], 'written': [32768]}, m[:32768])", ["answered with 32768 bytes of data where 0 were planned"]),
+        ("shortens the memory", "os.ftruncate(f, 0)", ["exited with code 1", "PermissionError"]),
+        ("lengthens the memory", "os.ftruncate(f, 1 << 40)", ["exited with code 1", "PermissionError"]),
+        ("dies over the memory", "m[:] = b'x' * len(m)\n    os.abort()", ["up_proj.weight'", "was ended by signal 6"]),
+    ]
+
+    @Test func misbehaviourInSharedMemoryIsExplained() async throws {
+        let folder = try TemporaryFolder()
+        try SmallModel().write(to: folder)
+        let recipe = "recipe: 1\nname: r\nplugins: [p.py]\npasses: [{use: bad.p, with: {match: '*up_proj.weight'}}]\n"
+        try folder.write(Array(recipe.utf8), to: "r.yaml")
+        let arguments = ["run", "r.yaml", "--input", "model", "--output", "o.safetensors", "--threads", "2", "--quiet"]
+        func write(_ body: String) throws {
+            let apply = """
+                import mmap
+                description['shared-memory'] = True
+                def apply(q, data):
+                    assert not data
+                    f, a = os.open(q['memory']['path'], os.O_RDWR), q['memory']['at']
+                    m = mmap.mmap(f, q['memory']['bytes'])
+                    \(body)
+
+                """
+            try folder.write(Array((Self.sound + apply + Self.loop).utf8), to: "p.py")
+        }
+        for (name, body, words) in Self.sharedCases {
+            try write(body)
+            let outcome = try await resq(arguments, in: folder.path)
+            expectRefusal(outcome, saying: "plugin ./p.py: ")
+            for word in words { #expect(outcome.errors.contains(word), "\(name): \(outcome.errors)") }
+            #expect(!folder.names.contains("o.safetensors"), "\(name)")
+        }
+        // The one that all others are made of does work.
+        try write("m[a[1]:a[1] + 32768] = m[a[0]:a[0] + 32768]\n    send({'id': q['id'], 'written': [32768]})")
+        expectSuccess(try await resq(arguments, in: folder.path))
+        expectSuccess(try await resq(["diff", "model", "o.safetensors", "--exit-code"], in: folder.path))
+    }
+    #endif
+
     /// The plugin that all others are made of does work.
     @Test func theSoundOneWorks() async throws {
         let folder = try TemporaryFolder()

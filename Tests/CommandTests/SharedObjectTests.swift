@@ -22,7 +22,19 @@ import TestSupport
 
     @Test func theExampleDoesWhatItSays() async throws {
         try await compile(Self.root + "/Examples/c-pass/scale.c", to: "scale.so")
-        let recipe = "recipe: 1\nplugins: [scale.so]\npasses:\n- {use: c-example.scale, with: {factor: -1, match: {role: linear}}}\n"
+        try await expectNegation(by: "c-example.scale")
+    }
+
+    @Test(.enabled(if: commandSucceeds("swiftc --version"), "needs a Swift compiler beside the built tests")) func theExampleInSwiftDoesTheSame() async throws {
+        _ = try await output(
+            of: "swiftc -O -parse-as-library -emit-library -import-objc-header '\(Self.root)/include/resq_pass.h' "
+                + "'\(Self.root)/Examples/swift-object/scale.swift' -o scale.so", in: folder.path)
+        try await expectNegation(by: "swift-example.scale")
+    }
+
+    /// Runs the pass of `scale.so` that multiplies, with -1, and looks at every bit.
+    private func expectNegation(by pass: String) async throws {
+        let recipe = "recipe: 1\nplugins: [scale.so]\npasses:\n- {use: \(pass), with: {factor: -1, match: {role: linear}}}\n"
             + "- {use: cast, with: {to: bf16}}\n"
         try folder.write(Array(recipe.utf8), to: "r.yaml")
         for threads in ["1", "4"] {

@@ -30,7 +30,7 @@ import Testing
     private func folded(_ source: MemorySource) throws -> TensorGraph {
         var graph = try TensorGraph(source, architectures: .builtIn)
         let recipe = try Recipe.parse("{recipe: 1, name: t, passes: [{use: fold-norms}]}", file: "t")
-        try PassRegistry.builtIn.pass(for: recipe.passes[0]).rewrite(&graph, in: PassContext(onFallback: .error))
+        try Registry.builtIn.pass(for: recipe.passes[0]).rewrite(&graph, in: PassContext(onFallback: .error))
         return graph
     }
 

@@ -20,7 +20,7 @@ import Testing
         let adapter = adapter ?? Self.folder + name + "/adapter"
         let recipe = try Recipe.parse(
             "{recipe: 1, name: t, passes: [{use: merge-lora, with: {adapter: \"\(adapter)\"}}]}", file: "t")
-        try PassRegistry.builtIn.pass(for: recipe.passes[0]).rewrite(&graph, in: PassContext(onFallback: .error))
+        try Registry.builtIn.pass(for: recipe.passes[0]).rewrite(&graph, in: PassContext(onFallback: .error))
         return graph
     }
 

@@ -6,6 +6,6 @@ import Testing
     @Test func pageIsWhatTheDeclarationsGive() throws {
         let file = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("../../docs/passes.md")
         let page = try String(contentsOf: file.standardizedFileURL, encoding: .utf8)
-        #expect(page == PassRegistry.builtIn.documentation, "remake it: resq passes --markdown > docs/passes.md")
+        #expect(page == Registry.builtIn.documentation, "remake it: resq passes --markdown > docs/passes.md")
     }
 }

@@ -8,7 +8,7 @@ public enum Codec {
         switch encoding {
         case .plain(let dtype): PlainCodec.canDecode(dtype)
         case .block(let type): blockCodec(type) != nil
-        case .split: true
+        case .split, .custom: true
         }
     }
 
@@ -18,7 +18,7 @@ public enum Codec {
         switch encoding {
         case .plain(let dtype): PlainCodec.canEncode(dtype)
         case .block(let type): blockEncoder(type) != nil || hasImportance && weightedBlockEncoder(type) != nil
-        case .split: true
+        case .split, .custom: true
         }
     }
 
@@ -37,6 +37,7 @@ public enum Codec {
         case .block(let type):
             if let codec = blockCodec(type) { return codec.decode(source, into: &target) }
         case .split(let layout): return SplitCodec.decode(layout, source, into: &target)
+        case .custom(let type): return try type.codec.decode(source, into: &target)
         default: break
         }
         throw FormatError(.unsupported(what: "decoding \(encoding.name)"))
@@ -68,6 +69,7 @@ public enum Codec {
                 throw FormatError(.unsupported(what: "encoding \(encoding.name) without an importance matrix"))
             }
         case .split(let layout): return SplitCodec.encode(layout, source, into: &target)
+        case .custom(let type): return try type.codec.encode(source, columnCount: columnCount, into: &target)
         default: break
         }
         throw FormatError(.unsupported(what: "encoding \(encoding.name)"))

@@ -7,6 +7,8 @@ public enum Encoding: Sendable, Hashable {
     case block(GGMLType)
     /// Integers with a scale per row and part: what ResQ's weights are.
     case split(SplitLayout)
+    /// A type of somebody else's, such as a plugin.
+    case custom(CustomType)
 
     /// The encoding of a ggml type, with one-element types mapped to `.plain`.
     public init(_ type: GGMLType) {
@@ -17,7 +19,7 @@ public enum Encoding: Sendable, Hashable {
     public var ggmlType: GGMLType? {
         switch self {
         case .block(let type): type
-        case .split: nil
+        case .split, .custom: nil
         case .plain(let dtype): GGMLType.allCases.first { $0.dtype == dtype }
         }
     }
@@ -28,6 +30,7 @@ public enum Encoding: Sendable, Hashable {
         case .plain(let dtype): dtype.rawValue
         case .block(let type): type.name
         case .split(let layout): layout.name
+        case .custom(let type): type.name
         }
     }
 
@@ -48,6 +51,7 @@ public enum Encoding: Sendable, Hashable {
         case .plain(let dtype): dtype.bitWidth < 8 ? 8 / gcd(8, dtype.bitWidth) : 1
         case .block(let type): type.blockSize
         case .split(let layout): layout.columnCount
+        case .custom(let type): type.blockSize
         }
     }
 
@@ -57,16 +61,20 @@ public enum Encoding: Sendable, Hashable {
         case .plain(let dtype):
             let (bits, overflow) = elementCount.multipliedReportingOverflow(by: dtype.bitWidth)
             return overflow ? nil : bits
-        case .block(let type):
-            guard elementCount % type.blockSize == 0 else { return nil }
-            let (bits, overflow) = (elementCount / type.blockSize).multipliedReportingOverflow(by: type.typeSize * 8)
-            return overflow ? nil : bits
+        case .block(let type): return blockBitCount(elementCount, type.blockSize, type.typeSize)
+        case .custom(let type): return blockBitCount(elementCount, type.blockSize, type.typeSize)
         case .split(let layout):
             guard elementCount % layout.columnCount == 0 else { return nil }
             let (bits, overflow) = (elementCount / layout.columnCount).multipliedReportingOverflow(by: layout.rowByteCount * 8)
             return overflow ? nil : bits
         }
     }
+}
+
+private func blockBitCount(_ elementCount: Int, _ blockSize: Int, _ typeSize: Int) -> Int? {
+    guard elementCount % blockSize == 0 else { return nil }
+    let (bits, overflow) = (elementCount / blockSize).multipliedReportingOverflow(by: typeSize * 8)
+    return overflow ? nil : bits
 }
 
 private func gcd(_ a: Int, _ b: Int) -> Int { b == 0 ? a : gcd(b, a % b) }

@@ -28,6 +28,9 @@ public struct TensorInfo: Sendable, Hashable {
         if case .block(let type) = encoding, (shape.last ?? 1) % type.blockSize != 0 {
             throw invalid("a row of \(shape.last ?? 1) is not a whole number of blocks of \(type.blockSize)")
         }
+        if case .custom(let type) = encoding, (shape.last ?? 1) % type.blockSize != 0 {
+            throw invalid("a row of \(shape.last ?? 1) is not a whole number of blocks of \(type.blockSize)")
+        }
         if case .split(let layout) = encoding, shape.last != layout.columnCount {
             throw invalid("a row of \(shape.last ?? 1) is not one of \(layout.columnCount)")
         }

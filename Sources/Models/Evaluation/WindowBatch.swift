@@ -121,6 +121,16 @@ public struct WindowBatch: Sendable {
             threadCount: evaluation.network.threadCount)
     }
 
+    /// Logits of the rows that `next` gave last, `[rows, vocabulary]`, the reference's too, and the tokens that came after them.
+    package func judged(_ rows: Rows) -> (next: [Int], logits: [Float], referenceLogits: [Float]?) {
+        let start = evaluation.judgedRows.lowerBound + rows.first + 1
+        let count = rows.scores.count * evaluation.vocabulary
+        return (
+            Array(evaluation.windows[rows.window][start..<start + rows.scores.count]), Array(logits[..<count]),
+            evaluation.reference == nil ? nil : Array(referenceLogits[..<count])
+        )
+    }
+
     private func scores(next: [Int]) -> [TokenScore] {
         let vocabulary = evaluation.vocabulary
         let isCompared = evaluation.reference != nil

@@ -38,12 +38,18 @@ struct GGUFExport {
         }
         describeTypes(graph.mixture)
         for (key, value) in graph.importance?.entries ?? [] { metadata[key] = value }
-        let isSplit = tensors.contains { if case .split = $0.info.encoding { true } else { false } }
-        if let model = graph.model, isSplit || graph.online?.needsRuntime == true {
+        let isOurs = tensors.contains { tensor in
+            switch tensor.info.encoding {
+            case .split, .custom: true
+            default: false
+            }
+        }
+        if let model = graph.model, isOurs || graph.online?.needsRuntime == true {
             let online = graph.online ?? OnlineTransforms(model)
             try online.describe(in: &metadata)
             SplitTensors.describe(tensors, in: &metadata)
-            tensors = try tensors.map { try $0.storedAsBytes() } + online.rotations
+            CustomTensors.describe(tensors, in: &metadata)
+            tensors = try tensors.map { try $0.storedAsBytes().customStoredAsBytes() } + online.rotations
         }
     }
 

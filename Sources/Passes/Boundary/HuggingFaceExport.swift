@@ -37,7 +37,10 @@ struct HuggingFaceExport {
             if case .split = tensors[index].info.encoding {
                 tensors[index] = try tensors[index].encoded(as: .plain(.f32)).noting("dequantized to F32 for safetensors")
             }
-            guard case .block = tensors[index].info.encoding else { continue }
+            switch tensors[index].info.encoding {
+            case .block, .custom: break
+            default: continue
+            }
             tensors[index] = try tensors[index].encoded(as: .plain(.bf16)).noting("dequantized to BF16 for safetensors")
             count += 1
         }

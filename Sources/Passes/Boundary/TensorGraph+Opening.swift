@@ -7,14 +7,15 @@ extension TensorGraph {
     /// of Hugging Face when the architecture is known.
     ///
     /// When the model cannot be understood the names stay untouched, and `modelProblem` says why for those who need to.
-    public init(_ source: any TensorSource, architectures: ArchitectureLibrary) throws {
+    /// - Parameter types: where custom types are looked up that a file of ours names.
+    public init(_ source: any TensorSource, architectures: ArchitectureLibrary, types: TypeTable = .builtIn) throws {
         let manifest = source.manifest
         var stored = manifest.tensors.enumerated().map { index, info in
             LazyTensor(info: info, operation: SourceSlice(source: source, index: index))
         }
         var metadata = manifest.metadata
         do {
-            let online = try OnlineDescription(takenFrom: &metadata, &stored, path: source.files.first?.path)
+            let online = try OnlineDescription(takenFrom: &metadata, &stored, types: types, path: source.files.first?.path)
             let model = try TensorGraph.description(of: stored, metadata, architectures)
             var tensors = stored
             if let model, case .gguf = metadata { tensors = try TensorGraph.translated(stored, model) }

@@ -1,7 +1,7 @@
-extension PassRegistry {
-    /// The passes that come with the project.
-    public static var builtIn: PassRegistry {
-        var registry = PassRegistry()
+extension Registry {
+    /// What comes with the project.
+    public static var builtIn: Registry {
+        var registry = Registry()
         registry.register(Cast.self)
         registry.register(Drop.self)
         registry.register(FoldNorms.self)
@@ -14,6 +14,26 @@ extension PassRegistry {
         registry.register(Rename.self)
         registry.register(Rotate.self)
         registry.register(Untie.self)
+        for (name, kind, summary) in [
+            ("channels", StatisticsKinds.channels, "Per channel of every linear input: mean, mean square, largest magnitude."),
+            ("residual", .residual, "Second moments of the inputs of q, k and v, and of gate and up."),
+            ("inner", .inner, "Second moments of the inputs of o and down, and of experts."),
+            ("heads", .heads, "Second moments of keys and queries after RoPE, and of values, per key-value head."),
+        ] {
+            registry.register(statistic: Declaration(identifier: name, summary: summary)) { _ throws(RecipeError) in
+                BuiltInStatistic(kinds: kind)
+            }
+        }
+        registry.register(Nearest.self)
+        registry.register(GPTQ.self)
+        registry.register(Perplexity.self)
+        registry.register(Divergence.self)
+        registry.register(Agreement.self)
+        registry.register(LogitDifference.self)
+        registry.register(GGUFExporter.self)
+        registry.register(CompressedGGUFExporter.self)
+        registry.register(SafetensorsExporter.self)
+        registry.register(HuggingFaceExporter.self)
         return registry
     }
 }

@@ -2,7 +2,7 @@ import Formats
 
 /// `cast`: stores tensors in another plain floating-point type.
 struct Cast: DeclaredPass {
-    static let declaration = PassDeclaration(
+    static let declaration = Declaration(
         identifier: "cast",
         summary: "Stores floating-point tensors in another plain type.",
         contract: """
@@ -32,8 +32,9 @@ struct Cast: DeclaredPass {
 }
 
 extension TensorGraph {
-    /// Replaces every tensor, telling which of them a selector matches; it must match at least one.
-    mutating func mapTensors(
+    /// Replaces every tensor, telling which of them a selector matches.
+    /// - Throws: `RecipeError` when that is none; whatever `transform` throws.
+    public mutating func mapTensors(
         asking selector: Selector, for pass: String, _ transform: (LazyTensor, _ isMeant: Bool) throws -> [LazyTensor]
     ) throws {
         let facts = facts

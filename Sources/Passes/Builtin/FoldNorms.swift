@@ -3,14 +3,15 @@ import Models
 
 /// `fold-norms`: moves the gain of each norm into the linear weights that read its output.
 struct FoldNorms: DeclaredPass {
-    static let declaration = PassDeclaration(
+    static let declaration = Declaration(
         identifier: "fold-norms",
         summary: "Moves the gains of norms into the weights that follow them.",
         contract: """
             Function-preserving: W diag(g) is computed in F32, exact for 16-bit weights and gains, and stored as F32; the \
             norms keep their place with a gain of 1. A tied model is untied first, since its embedding reads no norm. \
             Norms that no linear weight reads directly (inside heads, after a block's output) are left alone.
-            """)
+            """,
+        promises: Promises(preservesFunction: true))
 
     init(options: PassOptions) {}
 

@@ -3,7 +3,7 @@ import Models
 
 /// `resq.lower`: an ordinary model again, of one that needed a runtime of its own.
 struct Lower: DeclaredPass {
-    static let declaration = PassDeclaration(
+    static let declaration = Declaration(
         identifier: "resq.lower",
         summary: "Makes an ordinary model of one that needs a ResQ runtime.",
         contract: """

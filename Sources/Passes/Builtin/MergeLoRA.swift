@@ -4,7 +4,7 @@ import ResQ
 
 /// `merge-lora`: adds a PEFT adapter to the weights it adapts.
 struct MergeLoRA: DeclaredPass {
-    static let declaration = PassDeclaration(
+    static let declaration = Declaration(
         identifier: "merge-lora",
         summary: "Adds a LoRA adapter (of PEFT, or a GGUF file of llama.cpp) to the weights it adapts.",
         contract: """

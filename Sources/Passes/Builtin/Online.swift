@@ -3,7 +3,7 @@ import Models
 
 /// `resq.online`: what the runtime rounds, and to how many bits.
 struct Online: DeclaredPass {
-    static let declaration = PassDeclaration(
+    static let declaration = Declaration(
         identifier: "resq.online",
         summary: "Says which online transforms the runtime applies and how it rounds activations, keys and values.",
         contract: """

@@ -3,7 +3,7 @@ import Models
 
 /// `quantize`: gives weights the types that rules choose, rounding as each type's reference does, or by GPTQ.
 struct Quantize: DeclaredPass {
-    static let declaration = PassDeclaration(
+    static let declaration = Declaration(
         identifier: "quantize",
         summary: "Stores weights in the types that rules choose.",
         contract: """
@@ -48,7 +48,7 @@ struct Quantize: DeclaredPass {
 
     /// A rule's choice of how its tensors are rounded.
     private static let rounding = OptionDeclaration(
-        "rounding", .choice(["nearest", "gptq"]), default: .text("nearest"), summary: "How weights are rounded.")
+        "rounding", .rounding(), default: .text("nearest"), summary: "How weights are rounded.")
 
     /// A rule's choice to keep to the bytes of its types and not to the types.
     private static let reallocate = OptionDeclaration(
@@ -89,19 +89,35 @@ struct Quantize: DeclaredPass {
         let graphBefore = graph
         var calibrated: [String: GGMLType] = [:]
         var splits: [String: SplitLayout] = [:]
-        var notCalibrated: Set<String> = []
+        var methods: [String: any RoundingMethod] = [:]
+        var notRounded: [String: Set<String>] = [:]
         try graph.mapTensors { tensor in
             guard let place = decision.next() ?? nil else { return [tensor] }
             let rule = rules[place]
+            let (methodName, method) = rule.options.rounding("rounding")
             if case .split(let bits) = rule.type {
                 guard isQuantizable(name: graphBefore.ggufName(of: tensor.info), shape: tensor.info.shape) else { return [tensor] }
                 let layout = try graphBefore.splitLayout(of: tensor.info, bits)
                 let noted = tensor.noting("quantize, rule \(place + 1): \(layout.name)")
-                if rule.options.text("rounding") == "gptq", graphBefore.isLayerWeight(tensor.info) {
+                guard method is GPTQ || method is Nearest else {
+                    throw RecipeError("'\(methodName)' does not round to '\(bits.name)'", at: rule.location)
+                }
+                if method is GPTQ, graphBefore.isLayerWeight(tensor.info) {
                     splits[tensor.info.name] = layout
                     return [noted.noting("gptq")]
                 }
                 return [try noted.encoded(as: .split(layout))]
+            }
+            if case .encoding(.custom(let type)) = rule.type {
+                guard isQuantizable(name: graphBefore.ggufName(of: tensor.info), shape: tensor.info.shape) || graphBefore.isNameless(tensor.info)
+                else { return [tensor] }
+                guard method is Nearest else { throw RecipeError("'\(methodName)' does not round to '\(type.name)'", at: rule.location) }
+                guard tensor.info.columnCount % type.blockSize == 0 else {
+                    throw PipelineError.doesNotFit(
+                        tensor: tensor.info.name, type: type.name, shape: tensor.info.shape, fallback: nil, rule: rule.location)
+                }
+                if let codec = type.codec as? PluginCodec { context.use(codec.call.plugin) }
+                return [try tensor.encoded(as: .custom(type)).noting("quantize, rule \(place + 1): \(type.name)")]
             }
             guard let choice = try mixtures.choice(ofRule: place, for: tensor) else { return [tensor] }
             if let wanted = choice.wanted {
@@ -117,15 +133,20 @@ struct Quantize: DeclaredPass {
             let share = rule.options.boolean("reallocate") ? ", reallocated" : ""
             let note = "quantize, rule \(place + 1): \(rule.type.name)\(share)" + (choice.wanted == nil ? "" : ", fallback")
             guard Encoding(choice.type) != tensor.info.encoding else { return [tensor.noting(note)] }
-            if rule.options.text("rounding") == "gptq" {
+            let isRounded = method.rounds(to: choice.type)
+            if let method = method as? PluginRounding { context.use(method.call.plugin) }
+            if method.isCalibrated {
                 guard graphBefore.model != nil else { throw graphBefore.calibrationProblem }
                 if graphBefore.isLayerWeight(tensor.info) || graphBefore.isHead(tensor.info) {
-                    if BlockTypeRounding.isTarget(choice.type) {
+                    if isRounded {
                         calibrated[tensor.info.name] = choice.type
-                        return [tensor.noting(note + ", gptq")]
+                        if !(method is GPTQ) { methods[tensor.info.name] = method }
+                        return [tensor.noting("\(note), \(methodName)")]
                     }
-                    notCalibrated.insert(choice.type.name)
+                    notRounded[methodName, default: []].insert(choice.type.name)
                 }
+            } else if !isRounded {
+                notRounded[methodName, default: []].insert(choice.type.name)
             }
             let stored = graphBefore.ggufPlace(of: tensor.info)
             var columns: TensorImportance?
@@ -136,19 +157,22 @@ struct Quantize: DeclaredPass {
             if columns == nil, needsImportance(choice.type, name: stored.name, mixture: rule.type.mixture) {
                 throw PipelineError.needsImportance(tensor: tensor.info.name, type: choice.type.name, matrix: matrixPath)
             }
-            return [try tensor.encoded(as: Encoding(choice.type), importance: columns).noting(note)]
+            let isByMethod = isRounded && !method.isCalibrated
+            let rounded = try isByMethod
+                ? method.rounded(tensor, to: choice.type, importance: columns) : tensor.encoded(as: Encoding(choice.type), importance: columns)
+            return [rounded.noting(isByMethod && !(method is Nearest) ? "\(note), \(methodName)" : note)]
         }
         if let importance {
             importance.report(to: context)
             graph.importance = importance.record
         }
         if !calibrated.isEmpty || !splits.isEmpty {
-            try round(calibrated, splits, of: &graph, original: graphBefore, in: context)
+            try round(calibrated, splits, methods, of: &graph, original: graphBefore, in: context)
         } else if residual != nil {
             throw PipelineError.cannotApply(pass: "quantize", why: "a residual is for weights that 'rounding: gptq' rounds, and there are none")
         }
-        if !notCalibrated.isEmpty {
-            context.report(.warning, "gptq does not round to \(notCalibrated.sorted().joined(separator: ", ")): to nearest instead")
+        for (method, types) in notRounded.sorted(by: { $0.key < $1.key }) {
+            context.report(.warning, "\(method) does not round to \(types.sorted().joined(separator: ", ")): to nearest instead")
         }
         if let mixture = mixtures.only { graph.mixture = mixture }
         if requantized > 0 {
@@ -165,11 +189,11 @@ struct Quantize: DeclaredPass {
     ///   - graph: with everything rounded that is rounded to nearest.
     ///   - original: with nothing rounded.
     private func round(
-        _ types: [String: GGMLType], _ splits: [String: SplitLayout], of graph: inout TensorGraph, original: TensorGraph,
+        _ types: [String: GGMLType], _ splits: [String: SplitLayout], _ methods: [String: any RoundingMethod], of graph: inout TensorGraph, original: TensorGraph,
         in context: PassContext
     ) throws {
         var rounding = BlockTypeRounding(
-            types: types, splits: splits, damping: damping, actOrder: actOrder, sweeps: sweeps, sequences: sequences)
+            types: types, splits: splits, damping: damping, actOrder: actOrder, sweeps: sweeps, sequences: sequences, methods: methods)
         rounding.tiedEmbedding = graph.tensors.map(\.info).first { types[$0.name] != nil && graph.model?.match(name: $0.name)?.role == .embedding }?.name
         if let residual {
             // GGUF stacks experts, and adapters of stacks are not what every runtime knows.

@@ -4,7 +4,7 @@ import ResQ
 
 /// `resq.rotate`: turns the residual stream, values, queries and keys, and the inputs of down into better coordinates.
 struct Rotate: DeclaredPass {
-    static let declaration = PassDeclaration(
+    static let declaration = Declaration(
         identifier: "resq.rotate",
         summary: "Rotates a model into bases in which few coordinates carry most of the energy.",
         contract: """
@@ -63,7 +63,7 @@ struct Rotate: DeclaredPass {
 
 /// `hadamard`: QuaRot's rotations, which need no calibration.
 struct HadamardRotation: DeclaredPass {
-    static let declaration = PassDeclaration(
+    static let declaration = Declaration(
         identifier: "hadamard",
         summary: "Rotates a model by Hadamard matrices, as QuaRot does.",
         contract: """
@@ -72,6 +72,7 @@ struct HadamardRotation: DeclaredPass {
             of its width; the last two are the runtime's work, as with 'resq.rotate', of which this is a special case. \
             Where a size has no known Hadamard matrix, a factor of it is a random orthogonal matrix. No subspaces are set apart.
             """,
+        promises: Promises(preservesFunction: true),
         options: RotationParts.options + [
             OptionDeclaration("seed", .integer(0...Int.max), default: .integer(0), summary: "Seed of the signs.")
         ])

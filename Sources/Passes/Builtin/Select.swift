@@ -2,7 +2,7 @@ import Formats
 
 /// `drop`: leaves tensors out.
 struct Drop: DeclaredPass {
-    static let declaration = PassDeclaration(
+    static let declaration = Declaration(
         identifier: "drop",
         summary: "Leaves tensors out of the output.",
         contract: "The tensors that match are gone; all others are untouched and keep their order.",
@@ -19,7 +19,7 @@ struct Drop: DeclaredPass {
 
 /// `keep`: leaves out all tensors but some.
 struct Keep: DeclaredPass {
-    static let declaration = PassDeclaration(
+    static let declaration = Declaration(
         identifier: "keep",
         summary: "Leaves out every tensor that does not match.",
         contract: "The tensors that match are untouched and keep their order; all others are gone.",
@@ -36,7 +36,7 @@ struct Keep: DeclaredPass {
 
 /// `rename`: changes the names of tensors.
 struct Rename: DeclaredPass {
-    static let declaration = PassDeclaration(
+    static let declaration = Declaration(
         identifier: "rename",
         summary: "Changes the names of tensors.",
         contract: """

@@ -3,10 +3,11 @@ import Models
 
 /// `untie`: gives a model whose head is its embedding a head of its own.
 struct Untie: DeclaredPass {
-    static let declaration = PassDeclaration(
+    static let declaration = Declaration(
         identifier: "untie",
         summary: "Gives a tied model a head of its own, a copy of its embedding.",
-        contract: "Function-preserving: the logits are the same bit for bit. Models that are not tied are left alone.")
+        contract: "Function-preserving: the logits are the same bit for bit. Models that are not tied are left alone.",
+        promises: Promises(preservesFunction: true))
 
     init(options: PassOptions) {}
 

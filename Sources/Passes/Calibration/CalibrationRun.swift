@@ -10,7 +10,8 @@ import Models
 public struct CalibrationRun {
     public let graph: TensorGraph
     public let windows: CalibrationWindows
-    public let kinds: StatisticsKinds
+    /// What is gathered, and what each is called.
+    private let statistics: [(name: String, statistic: any Statistic)]
     public let threadCount: Int
     /// Bytes of decoded weights; a calibration uses each layer once, so few are enough.
     private let network: Network
@@ -19,17 +20,27 @@ public struct CalibrationRun {
     public init(
         of graph: TensorGraph, windows: CalibrationWindows, kinds: StatisticsKinds, threadCount: Int
     ) throws {
+        let statistics = StatisticsKinds.names.filter { kinds.contains($0.kind) }.map { ($0.name, BuiltInStatistic(kinds: $0.kind)) }
+        try self.init(of: graph, windows: windows, statistics: statistics, threadCount: threadCount)
+    }
+
+    /// - Throws: `ModelError` for a model that does not run; `ForwardError` for windows longer than its context.
+    public init(
+        of graph: TensorGraph, windows: CalibrationWindows, statistics: [(name: String, statistic: any Statistic)], threadCount: Int
+    ) throws {
         self.graph = graph
         self.windows = windows
-        self.kinds = kinds
+        self.statistics = statistics
         self.threadCount = threadCount
         network = try graph.network(weightBudget: 0, threadCount: threadCount)
         try network.checkContext(windows.context)
     }
 
+    private var merged: [any Statistic] { statistics.map(\.statistic).merged }
+
     /// The name of the folder for one set of inputs and options.
     func folderName(model: Digest) -> String {
-        let key = Digest(of: [model, windows.digest, Digest(of: "calibration 1 \(kinds.rawValue)")])
+        let key = Digest(of: [model, windows.digest, Digest(of: "calibration 1 \(merged.map(\.summary).joined(separator: "; "))")])
         return "calibration-" + key.description.prefix(16)
     }
 
@@ -56,15 +67,16 @@ public struct CalibrationRun {
     private func collect(in folder: String, startingAt first: Int, progress: Progress) throws {
         guard first < network.layerCount else { return }
         let stream = try LayerStream(network, windows: windows.windows, folder: folder, startingAt: first)
-        let collector = StatisticsCollector(kinds, model: network.model, threadCount: threadCount)
+        let collectors = merged.map { $0.collector(for: network.model, threadCount: threadCount) }
+        let group = CollectorGroup(collectors)
         let tokenCount = windows.windows.count * windows.context
         progress.begin(.calibrating, total: (network.layerCount - first) * tokenCount)
         for layer in first..<network.layerCount {
-            try stream.advance(try network.block(layer), hooks: collector) { tokens in
+            try stream.advance(try network.block(layer), hooks: group) { tokens in
                 try progress.checkCancellation()
                 progress.advance(tokens)
             }
-            let tensors = collector.take().tensors(layer: layer)
+            let tensors = try collectors.flatMap { try $0.take(layer: layer) }
             try Self.write(tensors, to: Self.layerPath(in: folder, layer), metadata: [:])
             stream.removeEarlierInput()
         }
@@ -82,7 +94,7 @@ public struct CalibrationRun {
             metadata: [
                 "format": "resq.calibration", "version": "1", "resq.version": toolVersion, "model.sha256": model.description,
                 "tokens.sha256": windows.digest.description, "windows": "\(windows.windows.count)", "context": "\(windows.context)",
-                "statistics": StatisticsKinds.names.filter { kinds.contains($0.kind) }.map(\.name).joined(separator: " "),
+                "statistics": statistics.map(\.name).joined(separator: " "),
             ], progress: progress)
     }
 

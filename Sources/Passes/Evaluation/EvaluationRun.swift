@@ -4,6 +4,7 @@ import Models
 /// An evaluation that keeps what it finishes: scores in a work folder, the reference's logits in a file.
 public struct EvaluationRun: Sendable {
     public let evaluation: Evaluation
+    private let metrics: [any Metric]
     private let work: EvaluationWork?
     private let logits: (path: String, modelName: String, inputs: HashedInputs)?
     private let threadCount: Int
@@ -12,20 +13,24 @@ public struct EvaluationRun: Sendable {
     public struct Result: Sendable {
         /// One list per window, a score per token that counts.
         public var scores: [[TokenScore]]
+        /// For each metric that was asked for, its numbers of all tokens; empty for those that do not look at logits.
+        public var metricScores: [[Double]]
         /// Windows that were run now; the others come from the work folder.
         public var freshWindowCount: Int
         public var duration: Duration
     }
 
     /// - Parameters:
+    ///   - metrics: what is to be said of the text.
     ///   - work: keeps the scores of finished windows.
     ///   - logits: where to keep the logits of the reference, or of the model when there is none; what that model is
     ///     called, and its files.
     public init(
-        _ evaluation: Evaluation, work: EvaluationWork? = nil,
+        _ evaluation: Evaluation, metrics: [any Metric] = [], work: EvaluationWork? = nil,
         savingLogitsTo logits: (path: String, modelName: String, inputs: HashedInputs)? = nil, threadCount: Int
     ) {
         self.evaluation = evaluation
+        self.metrics = metrics
         self.work = work
         self.logits = logits
         self.threadCount = threadCount
@@ -35,7 +40,8 @@ public struct EvaluationRun: Sendable {
     /// - Throws: `EvaluationError`, `FormatError`, `PipelineError`; then what was finished stays in the work folder.
     public func run(progress: Progress = Progress()) throws -> Result {
         let journal = try work?.journal(facts)
-        let scoring = WindowScoring(evaluation, journal: journal, progress: progress)
+        let looking = metrics.indices.filter { metrics[$0].judgesLogits }
+        let scoring = WindowScoring(evaluation, metrics: looking.map { metrics[$0] }, journal: journal, progress: progress)
         let clock = ContinuousClock()
         progress.begin(.evaluating, total: scoring.unfinishedWindowCount * evaluation.context)
         let start = clock.now
@@ -49,7 +55,12 @@ public struct EvaluationRun: Sendable {
             while try batch.next() != nil {}
             try scoring.close(batch)
         }
-        return Result(scores: scoring.scores, freshWindowCount: scoring.freshWindowCount, duration: clock.now - start)
+        let scores = scoring.scores
+        var metricScores = [[Double]](repeating: [], count: metrics.count)
+        for (place, metric) in looking.enumerated() { metricScores[metric] = scores.flatMap { $0.metrics[place] } }
+        return Result(
+            scores: scores.map(\.tokens), metricScores: metricScores, freshWindowCount: scoring.freshWindowCount,
+            duration: clock.now - start)
     }
 
     /// What the scores depend on beside the models.
@@ -57,6 +68,7 @@ public struct EvaluationRun: Sendable {
         [
             "windows \(evaluation.protocolName.rawValue) \(evaluation.context) \(evaluation.reference == nil ? "alone" : "compared")",
             logits.map { "saving \($0.path)" } ?? "",
+            metrics.filter(\.judgesLogits).map(\.summary).joined(separator: "\n"),
             evaluation.windows.map { $0.map { "\($0)" }.joined(separator: " ") }.joined(separator: "\n"),
         ]
     }

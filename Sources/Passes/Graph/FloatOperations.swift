@@ -45,7 +45,32 @@ struct AddConstant: RowwiseOperation {
     }
 }
 
+/// Rows changed by somebody else's function.
+private struct ChangedRows: RowwiseOperation {
+    var input: LazyTensor
+    let summary: String
+    let function: @Sendable (Range<Int>, inout MutableSpan<Float>) throws -> Void
+
+    func change(_ rows: Range<Int>, _ values: inout MutableSpan<Float>) throws { try function(rows, &values) }
+}
+
 extension LazyTensor {
+    /// The tensor with its rows changed.
+    /// - Parameters:
+    ///   - summary: one phrase that says everything that decides what `change` computes: equal phrases mean equal bytes.
+    ///   - encoding: what the result is stored as.
+    ///   - change: changes some rows, `[rows, columns]`, in place; each must depend on itself alone. Called from several threads.
+    public func changed(
+        _ summary: String, to encoding: Encoding, by change: @escaping @Sendable (_ rows: Range<Int>, _ values: inout MutableSpan<Float>) throws -> Void
+    ) throws -> LazyTensor {
+        guard Codec.canDecode(info.encoding) else {
+            throw FormatError(.unsupported(what: "decoding \(info.encoding.name)"), tensor: info.name)
+        }
+        guard Codec.canEncode(encoding) else { throw FormatError(.unsupported(what: "encoding \(encoding.name)"), tensor: info.name) }
+        let target = try TensorInfo(name: info.name, encoding: encoding, shape: info.shape)
+        return LazyTensor(info: target, operation: ChangedRows(input: self, summary: summary, function: change), history: history)
+    }
+
     /// The tensor in another encoding. Re-encoding into its own encoding is the tensor itself.
     public func encoded(as encoding: Encoding) throws -> LazyTensor { try encoded(as: encoding, importance: nil) }
 

@@ -114,6 +114,7 @@ extension LazyTensor {
         switch operation {
         case is SourceSlice: self
         case let encoded as Reencode: encoded.input.unrounded
+        case let rounded as RoundedByMethod: rounded.input.unrounded
         case let rounded as RoundedRows: rounded.input?.unrounded
         case let permuted as RowPermutation: permuted.input.unrounded?.reordered(permuted.order)
         default: nil
@@ -124,6 +125,7 @@ extension LazyTensor {
     var beforeRounding: LazyTensor? {
         switch operation {
         case let encoded as Reencode: encoded.input.beforeRounding ?? encoded.input
+        case let rounded as RoundedByMethod: rounded.input.beforeRounding ?? rounded.input
         case let permuted as RowPermutation: permuted.input.beforeRounding?.reordered(permuted.order)
         default: nil
         }

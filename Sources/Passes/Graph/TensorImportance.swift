@@ -1,7 +1,7 @@
 import Formats
 
 /// The importance of one tensor's columns, for each of the matrices that are stacked in it.
-struct TensorImportance: Sendable {
+public struct TensorImportance: Sendable {
     /// One number per column, of one matrix after another.
     let columns: [Float]
     let columnCount: Int

@@ -29,21 +29,23 @@ public struct Conversion: Sendable {
     ///   - passes: in order.
     ///   - provenance: the resolved recipe and its name, recorded in the artifact; `nil` for a plain change of
     ///     container, which keeps a file's metadata as it is.
+    ///   - types: where custom types are looked up that the input names.
     ///   - calibration: what analyses look at; `nil` for runs without a recipe.
     ///   - maximumRelativeError: what rounding may cost a tensor, or `nil` for no limit.
     ///   - measuresRounding: whether the run reports what the last rounding of its tensors cost.
     public init(
         input: String, passes: [any Pass], output: Output, onFallback: FallbackPolicy,
-        provenance: (recipe: String, name: String)?, architectures: ArchitectureLibrary, calibration: Calibration? = nil,
+        provenance: (recipe: String, name: String)?, architectures: ArchitectureLibrary, types: TypeTable = .builtIn, calibration: Calibration? = nil,
         maximumRelativeError: Double? = nil, measuresRounding: Bool = false
     ) throws {
         self.measuresRounding = measuresRounding
         self.maximumRelativeError = maximumRelativeError
         let source = try openTensorSource(at: input)
-        var graph = try TensorGraph(source, architectures: architectures)
+        var graph = try TensorGraph(source, architectures: architectures, types: types)
         self.calibration = calibration.map { CalibrationSource($0, modelPath: input, graph: graph) }
         let context = PassContext(onFallback: onFallback, calibration: self.calibration)
         for pass in passes { try pass.rewrite(&graph, in: context) }
+        if let exporter = output.exporter as? PluginExporter { context.use(exporter.call.plugin) }
         self.output = output
         self.graph = graph
         self.inputs = source.files + context.inputs
@@ -111,11 +113,16 @@ public struct Conversion: Sendable {
     /// - Parameters:
     ///   - workDirectory: keeps the state of a run that is interrupted, and what analyses found; created when missing.
     ///   - replacesExisting: whether a folder that already holds files may be written into.
+    ///   - computesTwice: whether every tensor is computed again and compared with what was written.
     /// - Throws: `PipelineError`, `FormatError`, and what passes throw. Then no output file has its name.
     public func run(
-        threadCount: Int, workDirectory: String? = nil, replacesExisting: Bool = false, progress: Progress = Progress()
+        threadCount: Int, workDirectory: String? = nil, replacesExisting: Bool = false, computesTwice: Bool = false,
+        progress: Progress = Progress()
     ) throws -> ConversionReport {
         if let problem = export.problem { throw problem }
+        if output.format == nil, maximumRelativeError != nil {
+            throw PipelineError.cannotApply(pass: "verify", why: "'max-relative-error' needs a format that resq reads, and \(output.formatName) is none")
+        }
         try refuseExisting(replacesExisting, work: workDirectory)
         var export = export
         // What a run must share with an interrupted one to go on from it.
@@ -123,7 +130,8 @@ public struct Conversion: Sendable {
         var pending: PendingHeaders?
         let hashes = InputHashes(of: inputs)
         // The header is the first frame of a compressed file, and a resumed run or analysis is known by its inputs' hashes.
-        let hashesFirst = !analyses.isEmpty || provenance != nil && (output.format == .ggufZst || workDirectory != nil)
+        // Nothing says that a header of somebody else's format stays as long as it is.
+        let hashesFirst = !analyses.isEmpty || provenance != nil && (output.format == .ggufZst || output.format == nil || workDirectory != nil)
         if hashesFirst { try hashes.hashAll(threadCount: threadCount, progress: progress) }
         if let provenance, !inputs.isEmpty {
             let record = { @Sendable [inputs, plugins] (digests: [Digest]) in
@@ -132,10 +140,10 @@ public struct Conversion: Sendable {
             }
             if hashesFirst {
                 let record = record(hashes.all)
-                export = try export.recording(record, for: output)
-                key = try export.recording(record.withoutPluginDigests, for: output)
+                export = try export.recording(record)
+                key = try export.recording(record.withoutPluginDigests)
             } else {
-                pending = PendingHeaders(hashes: hashes) { [export, output] in try export.recording(record($0), for: output).layout }
+                pending = PendingHeaders(hashes: hashes) { [export] in try export.recording(record($0)).layout }
             }
         }
         let isFolder = export.layout.files.contains { !$0.name.isEmpty }
@@ -169,6 +177,7 @@ public struct Conversion: Sendable {
             ).write()
         }
         try checkWritten(export, folder: folder)
+        if computesTwice { try checkDeterminism(export, folder: folder, threadCount: threadCount, progress: progress) }
         if let limit = maximumRelativeError { try checkErrors(export, folder: folder, limit: limit, threadCount: threadCount) }
         let largest = try measuresRounding
             ? errors(of: export, folder: folder, threadCount: threadCount, from: \.beforeRounding).max { $0.error < $1.error } : nil
@@ -207,10 +216,45 @@ public struct Conversion: Sendable {
     private func checkErrors(_ export: Export, folder: String, limit: Double, threadCount: Int) throws {
         let errors = try errors(of: export, folder: folder, threadCount: threadCount, from: \.unrounded)
         guard let first = errors.first(where: { $0.error > limit }) else { return }
+        remove(export, from: folder)
+        throw PipelineError.tooInaccurate(tensor: first.tensor, relativeError: first.error, limit: limit)
+    }
+
+    /// Takes an output away that turned out to be of no use.
+    private func remove(_ export: Export, from folder: String) {
         for file in export.layout.files {
             try? FileManager.default.removeItem(atPath: file.name.isEmpty ? output.path : folder + "/" + file.name)
         }
-        throw PipelineError.tooInaccurate(tensor: first.tensor, relativeError: first.error, limit: limit)
+    }
+
+    /// Computes every piece again and compares it with what stands in the files; takes the output away when one differs.
+    private func checkDeterminism(_ export: Export, folder: String, threadCount: Int, progress: Progress) throws {
+        let pieces = export.layout.pieces(ofAbout: ArtifactWriter.pieceByteCount)
+        let bytes: @Sendable (Piece) throws -> TensorBytes
+        if output.format == .ggufZst {
+            let written = try openTensorSource(at: output.path)
+            let places = Dictionary(written.manifest.tensors.enumerated().map { ($1.name, $0) }, uniquingKeysWith: { first, _ in first })
+            bytes = { piece in
+                let tensor = export.tensors[piece.tensor]
+                let stored = LazyTensor(info: tensor.info, operation: SourceSlice(source: written, index: places[tensor.info.name] ?? 0))
+                return try stored.rows(piece.rows)
+            }
+        } else {
+            let files = try export.layout.files.map { try MappedFile(path: $0.name.isEmpty ? output.path : folder + "/" + $0.name).bytes }
+            bytes = { piece in files[piece.file][piece.byteOffset..<piece.byteOffset + piece.byteCount] }
+        }
+        progress.begin(.comparing, total: pieces.reduce(0) { $0 + $1.byteCount })
+        let differing = Mutex<Int?>(nil)
+        try inParallel(count: pieces.count, threadCount: threadCount) { index throws(any Error) in
+            try progress.checkCancellation()
+            let piece = pieces[index]
+            let (again, written) = (try export.tensors[piece.tensor].rows(piece.rows), try bytes(piece))
+            if xxh64(again.bytes) != xxh64(written.bytes) { differing.withLock { $0 = min($0 ?? piece.tensor, piece.tensor) } }
+            progress.advance(piece.byteCount)
+        }
+        guard let tensor = differing.withLock({ $0 }) else { return }
+        remove(export, from: folder)
+        throw PipelineError.notDeterministic(tensor: export.tensors[tensor].info.name)
     }
 
     /// The relative errors of what was written, in the order of the tensors, where there is something to compare with.
@@ -240,6 +284,7 @@ public struct Conversion: Sendable {
 
     /// Opens what was written as any reader would and compares it with what was promised.
     private func checkWritten(_ export: Export, folder: String) throws {
+        guard output.format != nil else { return }
         let paths = entryPaths(of: export, folder: folder)
         let path = paths[0]
         let written = Dictionary(
@@ -254,7 +299,7 @@ public struct Conversion: Sendable {
         let target = URL(fileURLWithPath: output.path).standardizedFileURL.resolvingSymlinksInPath().path
         for input in inputs + plugins.map(\.file) {
             let path = URL(fileURLWithPath: input.path).standardizedFileURL.resolvingSymlinksInPath().path
-            if path == target || output.format == .huggingFace && path.hasPrefix(target + "/") {
+            if path == target || output.isFolder && path.hasPrefix(target + "/") {
                 throw PipelineError.outputIsInput(path: output.path)
             }
         }
@@ -264,7 +309,7 @@ public struct Conversion: Sendable {
     /// - Parameter work: where an interrupted run may have left its journal; then the files that it would have written
     ///   may be there.
     private func refuseExisting(_ replacesExisting: Bool, work: String?) throws {
-        guard output.format == .huggingFace, !replacesExisting else { return }
+        guard output.isFolder, export.layout.files.contains(where: { !$0.name.isEmpty }), !replacesExisting else { return }
         let contents = (try? FileManager.default.contentsOfDirectory(atPath: output.path)) ?? []
         let isInterrupted = work.map { FileManager.default.fileExists(atPath: $0 + "/journal") } ?? false
         let ours = isInterrupted ? Set(export.layout.files.map(\.name) + export.layout.folders) : []

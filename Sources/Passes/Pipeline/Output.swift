@@ -3,7 +3,9 @@ import Formats
 /// What is written, and where.
 public struct Output: Sendable {
     public var path: String
-    public var format: ContainerFormat
+    /// What lays the model out, and what recipes call it.
+    public let exporter: any Exporter
+    public let formatName: String
     /// Largest size of one file; the model is split when it is larger.
     public var shardByteCount: Int?
     /// zstd level of `.gguf.zst`.
@@ -11,20 +13,37 @@ public struct Output: Sendable {
     /// Uncompressed bytes of one frame of `.gguf.zst`.
     public var frameByteCount: Int
 
+    /// In a format of ours.
     public init(
         path: String, format: ContainerFormat, shardByteCount: Int? = nil, compressionLevel: Int = 3,
         frameByteCount: Int = 4 << 20
     ) {
+        self.init(
+            path: path, exporter: (format.rawValue, format.exporter), shardByteCount: shardByteCount, compressionLevel: compressionLevel,
+            frameByteCount: frameByteCount)
+    }
+
+    public init(
+        path: String, exporter: (name: String, exporter: any Exporter), shardByteCount: Int? = nil, compressionLevel: Int = 3,
+        frameByteCount: Int = 4 << 20
+    ) {
         self.path = path
-        self.format = format
+        self.exporter = exporter.exporter
+        formatName = exporter.name
         self.shardByteCount = shardByteCount
         self.compressionLevel = compressionLevel
         self.frameByteCount = frameByteCount
     }
 
+    /// What readers see in it; `nil` for a format that `resq` does not read.
+    public var format: ContainerFormat? { exporter.container }
+
+    /// Whether several files make the output path a folder that holds them and nothing else.
+    var isFolder: Bool { format == nil || format == .huggingFace }
+
     /// The folder that holds the files when there are several: a model directory itself, or the one a split file is in.
     var folder: String {
-        if format == .huggingFace { return path }
+        if isFolder { return path }
         let parts = path.split(separator: "/", omittingEmptySubsequences: false)
         return parts.count > 1 ? parts.dropLast().joined(separator: "/") : "."
     }
@@ -58,5 +77,16 @@ public struct Output: Sendable {
         if name.hasSuffix(".safetensors") { return .safetensors }
         let foreign = [".bin", ".pt", ".pth", ".zst", ".json", ".yaml", ".onnx", ".npz"]
         return foreign.contains { name.hasSuffix($0) } ? nil : .huggingFace
+    }
+}
+
+extension ContainerFormat {
+    fileprivate var exporter: any Exporter {
+        switch self {
+        case .gguf: GGUFExporter()
+        case .ggufZst: CompressedGGUFExporter()
+        case .safetensors: SafetensorsExporter()
+        case .huggingFace: HuggingFaceExporter()
+        }
     }
 }

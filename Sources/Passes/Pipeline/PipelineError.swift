@@ -23,6 +23,10 @@ public enum PipelineError: Error, Sendable, Equatable {
     case readBackMismatch(path: String, tensor: String, what: String)
     /// A tensor came out worse than the recipe's `verify` block allows.
     case tooInaccurate(tensor: String, relativeError: Double, limit: Double)
+    /// A pass promised to keep what the model computes, and does not; root mean squares of differences of logits.
+    case changesFunction(pass: String, difference: Double, allowed: Double)
+    /// A tensor came out otherwise when it was computed again.
+    case notDeterministic(tensor: String)
     /// The output's file or folder cannot be made.
     case cannotCreate(path: String, why: String)
     /// The output has no tensor of that name.
@@ -59,6 +63,9 @@ extension PipelineError: CustomStringConvertible {
             "\(path): tensor '\(tensor)' read back differently: \(what)"
         case .tooInaccurate(let tensor, let error, let limit):
             "tensor '\(tensor)': relative error \(error) is above the allowed \(limit)"
+        case .changesFunction(let pass, let difference, let allowed):
+            "pass '\(pass)' promises to keep what the model computes, and logits differ by \(difference), rounding explains \(allowed)"
+        case .notDeterministic(let tensor): "tensor '\(printable(tensor))': computed again, it has other bytes"
         case .cannotCreate(let path, let why): "\(path): cannot be created: \(why)"
         case .noSuchTensor(let name, let nearest):
             "the output has no tensor '\(printable(name))'" + (nearest.map { "; did you mean '\($0)'?" } ?? "")

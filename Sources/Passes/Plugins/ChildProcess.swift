@@ -1,3 +1,4 @@
+import CLinux
 import Foundation
 import Formats
 import Synchronization
@@ -33,8 +34,7 @@ final class ChildProcess: @unchecked Sendable {
         try process.run()
         #if os(Linux)
         // Larger than what the system gives, so that fewer calls carry a tensor. Where it is refused, it stays small.
-        // The number is that of F_SETPIPE_SZ, which the C library shows to few.
-        let (setPipeSize, pipeByteCount): (Int32, Int32) = (1031, 1 << 20)
+        let (setPipeSize, pipeByteCount) = (Int32(RESQ_F_SETPIPE_SZ), Int32(1 << 20))
         _ = fcntl(inputPipe.fileHandleForWriting.fileDescriptor, setPipeSize, pipeByteCount)
         _ = fcntl(outputPipe.fileHandleForReading.fileDescriptor, setPipeSize, pipeByteCount)
         #endif
@@ -48,6 +48,13 @@ final class ChildProcess: @unchecked Sendable {
         case .uncaughtSignal: "was ended by signal \(process.terminationStatus)"
         default: "exited with code \(process.terminationStatus)"
         }
+    }
+
+    /// Bytes of memory of its own that the process takes now; `nil` where that cannot be told.
+    var memoryByteCount: Int? {
+        guard let status = try? String(contentsOfFile: "/proc/\(process.processIdentifier)/status", encoding: .utf8) else { return nil }
+        let line = status.split(separator: "\n").first { $0.hasPrefix("RssAnon:") }
+        return line?.split(whereSeparator: { $0 == " " || $0 == "\t" }).dropFirst().first.flatMap { Int($0) }.map { $0 << 10 }
     }
 
     /// Ends the process, and what it started in its process group, at once.

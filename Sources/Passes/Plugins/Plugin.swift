@@ -1,6 +1,6 @@
 import Formats
 
-/// Passes from outside: a program or a library that was named by its path.
+/// Passes and more from outside: a program or a library that was named by its path.
 ///
 /// A plugin runs with the rights of whoever runs `resq`; none is ever looked for.
 public struct Plugin: Sendable {
@@ -16,8 +16,8 @@ public struct Plugin: Sendable {
     public let version: String
     /// The SHA-256 of the file that was named.
     public let digest: Digest
-    /// What its passes declare, named `PLUGIN.PASS`.
-    public let declarations: [PassDeclaration]
+    /// What it has; every name is `PLUGIN.NAME`.
+    let contents: PluginDescription
     let file: SourceFile
     let door: any PluginDoor
 
@@ -44,23 +44,55 @@ public struct Plugin: Sendable {
             throw PluginError(plugin: path, what: "is neither a program that may be run, nor a Python file (.py), nor a shared object (.so, .dylib)")
         }
         self.path = path
-        let description = try PluginDescription(try door.describe(), plugin: path)
-        (name, version, declarations) = (description.name, description.version, description.passes)
+        contents = try PluginDescription(try door.describe(), plugin: path)
+        (name, version) = (contents.name, contents.version)
     }
-
-    /// The last part of a pass's name.
-    func localName(of declaration: PassDeclaration) -> String { String(declaration.identifier.dropFirst(name.count + 1)) }
 }
 
-extension PassRegistry {
-    /// Adds the passes of a plugin.
-    /// - Throws: `PluginError` when there is a pass of that name already.
+extension Registry {
+    /// Adds what a plugin has.
+    /// - Throws: `PluginError` when there is a thing of that kind and name already.
     public mutating func add(_ plugin: Plugin) throws {
-        for declaration in plugin.declarations {
-            guard self.declaration(of: declaration.identifier) == nil else {
-                throw PluginError(plugin: plugin.path, what: "there is a pass '\(declaration.identifier)' already")
+        func check<Thing>(_ declaration: Declaration, in table: Table<Thing>) throws(PluginError) {
+            guard table[declaration.identifier] == nil else {
+                throw PluginError(plugin: plugin.path, what: "there is a \(table.kind) '\(declaration.identifier)' already")
             }
+        }
+        for declaration in plugin.contents.passes {
+            try check(declaration, in: passes)
             register(declaration) { options throws(RecipeError) in PluginPass(plugin, declaration, options) }
+        }
+        for (declaration, facts) in plugin.contents.roundings {
+            try check(declaration, in: roundings)
+            register(rounding: declaration) { options throws(RecipeError) in
+                PluginRounding(call: PluginCall(plugin, declaration, options), facts: facts)
+            }
+        }
+        for (declaration, needsReference) in plugin.contents.metrics {
+            try check(declaration, in: metrics)
+            register(metric: declaration) { options throws(RecipeError) in
+                PluginMetric(call: PluginCall(plugin, declaration, options), title: declaration.identifier, needsReference: needsReference)
+            }
+        }
+        for (declaration, facts) in plugin.contents.statistics {
+            try check(declaration, in: statistics)
+            register(statistic: declaration) { options throws(RecipeError) in
+                PluginStatistic(call: PluginCall(plugin, declaration, options), facts: facts)
+            }
+        }
+        for (declaration, blockSize, typeSize) in plugin.contents.types {
+            guard types[declaration.identifier] == nil else {
+                throw PluginError(plugin: plugin.path, what: "there is a type '\(declaration.identifier)' already")
+            }
+            let call = PluginCall(plugin, declaration, .none)
+            register(
+                CustomType(
+                    name: declaration.identifier, blockSize: blockSize, typeSize: typeSize,
+                    codec: PluginCodec(call: call, blockSize: blockSize, typeSize: typeSize)))
+        }
+        for declaration in plugin.contents.exporters {
+            try check(declaration, in: exporters)
+            register(exporter: declaration) { options throws(RecipeError) in PluginExporter(call: PluginCall(plugin, declaration, options)) }
         }
     }
 }

@@ -32,6 +32,7 @@ final class PluginConversation: Sendable {
     private let state = Mutex(State())
     private let toWrite = DispatchSemaphore(value: 0)
     private let lastWords = Mutex<[UInt8]>([])
+    private let memoryLimit = Mutex<Int?>(nil)
 
     /// Starts the process and the threads that talk with it.
     /// - Parameter timeLimit: seconds without an answer after which the process counts as hanging.
@@ -46,6 +47,9 @@ final class PluginConversation: Sendable {
         Thread.detachNewThread { self.write() }
         Thread.detachNewThread { self.read() }
     }
+
+    /// Has the process ended when it takes more memory of its own.
+    func limitMemory(to byteCount: Int) { memoryLimit.withLock { $0 = byteCount } }
 
     /// Lets the process go when it has answered everything.
     func end() {
@@ -138,6 +142,7 @@ final class PluginConversation: Sendable {
             throw Stop(what: "answered with \(dataByteCount) bytes of data where \(expected) were planned", culprit: pending)
         }
         let data = try bytes(expected)
+        try checkMemory(asking: pending)
         state.withLock { state in
             state.pending[identifier] = nil
             state.lastProgress = .now
@@ -169,11 +174,17 @@ final class PluginConversation: Sendable {
             let isLate = state.withLock { !$0.pending.isEmpty && ContinuousClock.now - $0.lastProgress > .seconds(timeLimit) }
             if isLate { throw Stop(what: "gave no answer for \(timeLimit) s and was ended") }
             let ready = child.wait(milliseconds: 50)
+            if !ready.output { try checkMemory(asking: nil) }
             if ready.errors { keep(child.readErrors()) }
             if ready.output { return }
             // Something it started may hold its pipes open after it.
             if !ready.errors, !child.isRunning { throw Stop(what: howItEnded()) }
         }
+    }
+
+    private func checkMemory(asking pending: PendingAnswer?) throws {
+        guard let limit = memoryLimit.withLock({ $0 }), let taken = child.memoryByteCount, taken > limit else { return }
+        throw Stop(what: "takes \(taken) bytes of memory where it promised at most \(limit)", culprit: pending)
     }
 
     private func keep(_ bytes: [UInt8]) {

@@ -1,11 +1,18 @@
 import Formats
 
 /// A plugin's answer to *describe*, checked.
-struct PluginDescription {
-    var name: String
-    var version: String
-    /// Named `PLUGIN.PASS`, each with the host's own option `match`.
-    var passes: [PassDeclaration]
+struct PluginDescription: Sendable {
+    let name: String
+    let version: String
+    /// Bytes of memory of its own that its process takes at most, when it says so.
+    let memoryLimit: Int?
+    /// Each with the host's own option `match`.
+    private(set) var passes: [Declaration] = []
+    private(set) var roundings: [(declaration: Declaration, facts: PluginRounding.Facts)] = []
+    private(set) var metrics: [(declaration: Declaration, needsReference: Bool)] = []
+    private(set) var statistics: [(declaration: Declaration, facts: PluginStatistic.Facts)] = []
+    private(set) var types: [(declaration: Declaration, blockSize: Int, typeSize: Int)] = []
+    private(set) var exporters: [Declaration] = []
 
     /// - Throws: `PluginError` saying what is wrong with the answer.
     init(_ answer: JSONValue, plugin path: String) throws {
@@ -18,55 +25,112 @@ struct PluginDescription {
 
     private init(_ answer: RecipeNode) throws(RecipeError) {
         let what = "the description"
-        _ = try answer.mapping(what, keys: ["id", "protocol", "name", "version", "passes"])
+        _ = try answer.mapping(what, keys: ["id", "protocol", "name", "version", "shared-memory", "memory-limit", "passes", "roundings", "metrics", "statistics", "types", "exporters"])
         let versions = 1...Plugin.protocolVersion
         _ = try answer.required("protocol", in: what).integer("'protocol'", in: versions)
         name = try answer.required("name", in: what).word("'name'")
         guard name != "resq" else { throw RecipeError("the name 'resq' is taken", at: answer.location) }
         version = try answer.required("version", in: what).text("'version'")
-        passes = []
-        for node in try answer.required("passes", in: what).sequence("'passes'") {
-            let pass = try PassDeclaration(node, plugin: name)
-            guard !passes.contains(where: { $0.identifier == pass.identifier }) else {
-                throw RecipeError("pass '\(pass.identifier)' is described twice", at: node.location)
+        memoryLimit = try answer["memory-limit"]?.integer("'memory-limit'", in: 1...Int.max)
+        var names: Set<String> = []
+        /// Descriptions under a key; one plugin has every name once, whatever it names.
+        func each(_ key: String, _ kind: String, facts: [String], _ body: (Declaration, RecipeNode) throws(RecipeError) -> Void) throws(RecipeError) {
+            for node in try answer[key]?.sequence("'\(key)'") ?? [] {
+                let declaration = try Declaration(node, kind: kind, plugin: name, facts: facts)
+                guard names.insert(declaration.identifier).inserted else {
+                    throw RecipeError("\(kind) '\(declaration.identifier)' is described twice", at: node.location)
+                }
+                try body(declaration, node)
             }
-            passes.append(pass)
         }
-        guard !passes.isEmpty else { throw RecipeError("there are no passes", at: answer.location) }
+        try each("passes", "pass", facts: ["contract", "preserves-function", "reads", "writes"]) { declaration, _ in
+            passes.append(declaration)
+        }
+        try each("roundings", "rounding", facts: ["calibrated", "values", "types"]) { declaration, node throws(RecipeError) in
+            var facts = PluginRounding.Facts()
+            facts.isCalibrated = try node["calibrated"]?.boolean("'calibrated' of rounding '\(declaration.identifier)'") ?? false
+            facts.givesValues = try node["values"]?.boolean("'values' of rounding '\(declaration.identifier)'") ?? false
+            for type in try node["types"]?.sequence("'types' of rounding '\(declaration.identifier)'") ?? [] {
+                facts.types.append(try type.encoding("a type of rounding '\(declaration.identifier)'"))
+            }
+            roundings.append((declaration, facts))
+        }
+        try each("metrics", "metric", facts: ["reference"]) { declaration, node throws(RecipeError) in
+            metrics.append((declaration, try node["reference"]?.boolean("'reference' of metric '\(declaration.identifier)'") ?? false))
+        }
+        try each("statistics", "statistic", facts: ["matrix", "largest", "inputs"]) { declaration, node throws(RecipeError) in
+            var facts = PluginStatistic.Facts()
+            facts.isMatrix = try node["matrix"]?.boolean("'matrix' of statistic '\(declaration.identifier)'") ?? false
+            facts.keepsLargest = try node["largest"]?.boolean("'largest' of statistic '\(declaration.identifier)'") ?? false
+            for input in try node["inputs"]?.sequence("'inputs' of statistic '\(declaration.identifier)'") ?? [] {
+                facts.inputs.insert(try input.choice("an input of statistic '\(declaration.identifier)'", of: PluginStatistic.inputNames))
+            }
+            guard declaration.options.allSatisfy({ $0.fallback != .required }) else {
+                throw RecipeError("statistic '\(declaration.identifier)' has options that must be given, and nobody can give them", at: node.location)
+            }
+            statistics.append((declaration, facts))
+        }
+        try each("types", "type", facts: ["block", "bytes"]) { declaration, node throws(RecipeError) in
+            guard declaration.options.isEmpty else {
+                throw RecipeError("type '\(declaration.identifier)' has options, which nobody can give", at: node.location)
+            }
+            let what = "type '\(declaration.identifier)'"
+            types.append((
+                declaration, try node.required("block", in: what).integer("'block' of \(what)", in: 1...65536),
+                try node.required("bytes", in: what).integer("'bytes' of \(what)", in: 1...(1 << 20))
+            ))
+        }
+        try each("exporters", "format", facts: []) { declaration, _ in exporters.append(declaration) }
+        guard !names.isEmpty else { throw RecipeError("there are no passes, nor anything else", at: answer.location) }
+    }
+
+    /// How much of what there is, for people.
+    var summary: String {
+        let counts = [
+            (passes.count, "passes"), (roundings.count, "roundings"), (metrics.count, "metrics"), (statistics.count, "statistics"), (types.count, "types"), (exporters.count, "formats"),
+        ]
+        return counts.filter { $0.0 > 0 }.map { "\($0.0) \($0.1)" }.joined(separator: ", ")
     }
 }
 
-extension PassDeclaration {
+extension Declaration {
     /// The option that every pass of a plugin has, answered by the host.
     static let matchOption = OptionDeclaration("match", .selector, default: .text("*"), summary: "Which tensors the plugin is shown.")
 
-    fileprivate init(_ node: RecipeNode, plugin: String) throws(RecipeError) {
-        let what = "a pass"
-        _ = try node.mapping(what, keys: ["name", "summary", "contract", "options"])
-        let name = try node.required("name", in: what).word("'name' of a pass")
-        let summary = try node.required("summary", in: "pass '\(name)'").text("'summary' of pass '\(name)'")
-        var contract = "Nothing is promised beyond the plan."
-        if let text = node["contract"] { contract = try text.text("'contract' of pass '\(name)'") }
-        var options: [OptionDeclaration] = [Self.matchOption]
-        if let list = node["options"] {
-            for node in try list.sequence("'options' of pass '\(name)'") {
-                let option = try OptionDeclaration(node, pass: name)
-                guard !options.contains(where: { $0.name == option.name }) else {
-                    let whose = option.name == Self.matchOption.name ? "the host's own" : "declared twice"
-                    throw RecipeError("option '\(option.name)' of pass '\(name)' is \(whose)", at: node.location)
-                }
-                options.append(option)
+    /// - Parameter facts: keys that things of this kind have beside those of all.
+    fileprivate init(_ node: RecipeNode, kind: String, plugin: String, facts: [String]) throws(RecipeError) {
+        let what = "a \(kind)"
+        _ = try node.mapping(what, keys: ["name", "summary", "options"] + facts)
+        let name = try node.required("name", in: what).word("'name' of \(what)")
+        let owner = "\(kind) '\(name)'"
+        let summary = try node.required("summary", in: owner).text("'summary' of \(owner)")
+        var contract = kind == "pass" ? "Nothing is promised beyond the plan." : ""
+        if let text = node["contract"] { contract = try text.text("'contract' of \(owner)") }
+        var promises = Promises()
+        promises.preservesFunction = try node["preserves-function"]?.boolean("'preserves-function' of \(owner)") ?? false
+        promises.reads = try node["reads"].map { node throws(RecipeError) in try Selector(node) }
+        promises.writes = try node["writes"].map { node throws(RecipeError) in try Selector(node) }
+        var options: [OptionDeclaration] = kind == "pass" ? [Self.matchOption] : []
+        for node in try node["options"]?.sequence("'options' of \(owner)") ?? [] {
+            let option = try OptionDeclaration(node, owner: owner)
+            guard !options.contains(where: { $0.name == option.name }) else {
+                let whose = option.name == Self.matchOption.name ? "the host's own" : "declared twice"
+                throw RecipeError("option '\(option.name)' of \(owner) is \(whose)", at: node.location)
             }
+            if case .path = option.type, kind != "pass" {
+                throw RecipeError("option '\(option.name)' of \(owner) is a path, which only passes may ask for", at: node.location)
+            }
+            options.append(option)
         }
-        self.init(identifier: plugin + "." + name, summary: summary, contract: contract, options: options)
+        self.init(identifier: plugin + "." + name, summary: summary, contract: contract, promises: promises, options: options)
     }
 }
 
 extension OptionDeclaration {
-    fileprivate init(_ node: RecipeNode, pass: String) throws(RecipeError) {
-        _ = try node.mapping("an option of pass '\(pass)'", keys: ["name", "type", "default", "summary", "low", "high", "choices", "of"])
-        let name = try node.required("name", in: "an option of pass '\(pass)'").word("'name' of an option")
-        let what = "option '\(name)' of pass '\(pass)'"
+    fileprivate init(_ node: RecipeNode, owner: String) throws(RecipeError) {
+        _ = try node.mapping("an option of \(owner)", keys: ["name", "type", "default", "summary", "low", "high", "choices", "of"])
+        let name = try node.required("name", in: "an option of \(owner)").word("'name' of an option")
+        let what = "option '\(name)' of \(owner)"
         let type = try OptionType(node, key: "type", what: what)
         let summary = try node.required("summary", in: what).text("'summary' of \(what)")
         var fallback = OptionDefault.required

@@ -1,7 +1,7 @@
 import Formats
 import Synchronization
 
-/// A pass of a plugin with its options: everything an *apply* says beside the tensors.
+/// A pass of a plugin, or a thing of another kind, with its options: everything an *apply* says beside the tensors.
 struct PluginCall: Sendable {
     let plugin: Plugin
     /// The pass's name inside the plugin.
@@ -9,6 +9,18 @@ struct PluginCall: Sendable {
     /// The pass's name in recipes.
     let identifier: String
     let options: JSONObject
+
+    /// - Parameter options: checked against `declaration`.
+    init(_ plugin: Plugin, _ declaration: Declaration, _ options: PassOptions) {
+        self.plugin = plugin
+        identifier = declaration.identifier
+        pass = String(declaration.identifier.dropFirst(plugin.name.count + 1))
+        var object = JSONObject()
+        for option in declaration.options where option.name != Declaration.matchOption.name {
+            object[option.name] = options.json(option.name)
+        }
+        self.options = object
+    }
 
     /// Two calls of equal summaries do the same: the plugin's file is part of it.
     var summary: String {

@@ -3,73 +3,63 @@ import Models
 
 /// A pass of a plugin: what it plans becomes lazy tensors like any other.
 struct PluginPass: Pass {
-    private let plugin: Plugin
-    private let declaration: PassDeclaration
-    private let options: JSONObject
+    private let call: PluginCall
     private let selector: Selector
     private let paths: [String]
     private let location: RecipeLocation
 
     /// - Parameter options: checked against `declaration`.
-    init(_ plugin: Plugin, _ declaration: PassDeclaration, _ options: PassOptions) {
-        self.plugin = plugin
-        self.declaration = declaration
+    init(_ plugin: Plugin, _ declaration: Declaration, _ options: PassOptions) {
         self.location = options.location
-        selector = options.selector(PassDeclaration.matchOption.name)
-        var object = JSONObject()
-        var paths: [String] = []
-        for option in declaration.options where option.name != PassDeclaration.matchOption.name {
-            object[option.name] = options.json(option.name)
-            if case .path = option.type, options.has(option.name) { paths.append(options.text(option.name)) }
+        selector = options.selector(Declaration.matchOption.name)
+        call = PluginCall(plugin, declaration, options)
+        paths = declaration.options.compactMap { option in
+            if case .path = option.type, options.has(option.name) { options.text(option.name) } else { nil }
         }
-        self.options = object
-        self.paths = paths
     }
 
     func rewrite(_ graph: inout TensorGraph, in context: PassContext) throws {
         let facts = graph.facts
         let places = facts.indices.filter { selector.matches(facts[$0]) }
-        guard !places.isEmpty else { throw selector.matchesNothing("pass '\(declaration.identifier)'", in: facts) }
-        context.use(plugin)
+        guard !places.isEmpty else { throw selector.matchesNothing("pass '\(call.identifier)'", in: facts) }
+        context.use(call.plugin)
         for path in paths { try context.read(path) }
-        let local = plugin.localName(of: declaration)
-        let call = PluginCall(plugin: plugin, pass: local, identifier: declaration.identifier, options: options)
         let shown = places.map { graph.tensors[$0].info.described(role: facts[$0].role, layer: facts[$0].layer) }
-        let answer = try plugin.door.plan(
-            ["pass": .string(local), "options": .object(options), "model": graph.describedModel, "tensors": .array(shown)],
-            pass: declaration.identifier)
+        let answer = try call.plugin.door.plan(
+            ["pass": .string(call.pass), "options": .object(call.options), "model": .object(graph.describedModel), "tensors": .array(shown)],
+            pass: call.identifier)
         let plan: PluginPlan
         do throws(RecipeError) {
             let infos = Dictionary(uniqueKeysWithValues: places.map { (graph.tensors[$0].info.name, graph.tensors[$0].info) })
             plan = try PluginPlan(answer, shown: infos, location: location)
         } catch {
-            throw PluginError(plugin: plugin.path, pass: declaration.identifier, what: error.sentence)
+            throw PluginError(plugin: call.plugin.path, pass: call.identifier, what: error.sentence)
         }
         for diagnostic in plan.diagnostics {
-            context.report(diagnostic.severity, "pass '\(declaration.identifier)': \(printable(diagnostic.message, limit: 600))")
+            context.report(diagnostic.severity, "pass '\(call.identifier)': \(printable(diagnostic.message, limit: 600))")
         }
-        try apply(plan, to: &graph, call)
+        try apply(plan, to: &graph)
     }
 
     /// Puts the outputs of every step where the first of its inputs was.
-    private func apply(_ plan: PluginPlan, to graph: inout TensorGraph, _ call: PluginCall) throws {
+    private func apply(_ plan: PluginPlan, to graph: inout TensorGraph) throws {
         var replacements: [String: [LazyTensor]] = [:]
         let order = Dictionary(uniqueKeysWithValues: graph.tensors.enumerated().map { ($1.info.name, $0) })
         let store = PluginStep.Store()
         for step in plan.steps {
             for input in step.inputs { replacements[input] = [] }
             let first = step.inputs.min { (order[$0] ?? 0) < (order[$1] ?? 0) } ?? step.inputs[0]
-            replacements[first] = try outputs(of: step, graph, call, store)
+            replacements[first] = try outputs(of: step, graph, store)
         }
         do {
             try graph.mapTensors { tensor in replacements[tensor.info.name] ?? [tensor] }
         } catch let error as FormatError {
-            throw PluginError(plugin: plugin.path, pass: call.identifier, what: "its plan cannot be: \(error.description)")
+            throw PluginError(plugin: call.plugin.path, pass: call.identifier, what: "its plan cannot be: \(error.description)")
         }
     }
 
     private func outputs(
-        of step: PluginPlan.Step, _ graph: TensorGraph, _ call: PluginCall, _ store: PluginStep.Store
+        of step: PluginPlan.Step, _ graph: TensorGraph, _ store: PluginStep.Store
     ) throws -> [LazyTensor] {
         let inputs = step.inputs.compactMap { graph[$0] }
         let infos = step.outputs.compactMap { output -> TensorInfo? in if case .computed(let info) = output { info } else { nil } }
@@ -109,13 +99,13 @@ extension TensorInfo {
 
 extension TensorGraph {
     /// What is known of the model, in the words of the protocol.
-    fileprivate var describedModel: JSONValue {
+    var describedModel: JSONObject {
         var object: JSONObject = [:]
         if let model {
             object["architecture"] = .string(model.architecture.identifier)
             object["layers"] = .integer(model.hyperparameters.layers)
         }
         if case .huggingFace(let files) = metadata { object["config"] = files.config }
-        return .object(object)
+        return object
     }
 }

@@ -65,7 +65,7 @@ import Darwin
     func plan(_ question: JSONObject, pass: String) throws -> JSONValue {
         let instance = try instance(of: question, pass: pass)
         let model = (question["model"] ?? .object([:])).text()
-        let tensors = TensorTable(question["tensors"], data: [])
+        let tensors = unsafe TensorTable(question["tensors"], memory: [])
         return try unsafe emitted(pass: pass, "the plan") { emit, context, error in
             unsafe tensors.withTensors { list, count in
                 unsafe table.pointee.plan(instance.address, model, list, count, emit, context, error, Complaint.capacity)
@@ -77,8 +77,9 @@ import Darwin
         _ question: JSONObject, pass: String, tensor: String, inputs: [TensorBytes], byteCounts: [Int]
     ) throws -> [TensorBytes] {
         let instance = try instance(of: question, pass: pass)
-        let (given, wanted) = (TensorTable(question["inputs"], data: inputs), TensorTable(question["outputs"], data: []))
-        let sink = Sink(byteCounts: byteCounts)
+        let sink = Sink(outputs: byteCounts, inputs: inputs)
+        let given = unsafe TensorTable(question["inputs"], memory: inputs.map { unsafe address(of: $0) })
+        let wanted = unsafe TensorTable(question["outputs"], memory: sink.rooms)
         try unsafe call(pass: pass, tensor: tensor) { error in
             unsafe given.withTensors { inputs, inputCount in
                 unsafe wanted.withTensors { outputs, outputCount in
@@ -92,7 +93,7 @@ import Darwin
                 plugin: plugin, pass: pass, tensor: tensor,
                 what: "answered with \(found)\(found > byteCounts[place] ? " or more" : "") bytes of data where \(byteCounts[place]) were planned")
         }
-        return sink.parts.map { TensorBytes($0) }
+        return sink.parts
     }
 
     private func instance(of question: JSONObject, pass: String) throws -> Instance {
@@ -114,10 +115,10 @@ import Darwin
     private func emitted(
         pass: String?, _ what: String, _ body: (resq_emit, UnsafeMutableRawPointer, UnsafeMutablePointer<CChar>) -> Int32
     ) throws -> JSONValue {
-        let sink = Sink(byteCounts: nil)
-        try unsafe call(pass: pass, tensor: nil) { error in unsafe body(takeBytes, sink.context, error) }
+        let text = TextSink()
+        try unsafe call(pass: pass, tensor: nil) { error in unsafe body(takeText, text.context, error) }
         do {
-            return try JSONValue(parsing: sink.parts[0])
+            return try JSONValue(parsing: text.bytes)
         } catch {
             throw PluginError(plugin: plugin, pass: pass, what: "\(what) is not JSON: \(error.description)")
         }
@@ -141,33 +142,17 @@ private enum Complaint {
     static let capacity: UInt64 = 1024
 }
 
-/// What a plugin emits during one call.
-private final class Sink {
+/// Text that a plugin emits during one call.
+private final class TextSink {
     /// A description or a plan of more is no honest one.
-    private static let maximumTextByteCount = PluginConversation.maximumJSONByteCount
-    private let limits: [Int]
-    private(set) var parts: [[UInt8]]
-    /// Bytes that came for each output, also those that had no place.
-    private(set) var counts: [Int]
-
-    /// - Parameter byteCounts: of each output; `nil` for a text.
-    init(byteCounts: [Int]?) {
-        limits = byteCounts ?? [Self.maximumTextByteCount]
-        parts = limits.map { _ in [] }
-        counts = limits.map { _ in 0 }
-        for (place, count) in (byteCounts ?? []).enumerated() { parts[place].reserveCapacity(count) }
-    }
+    private static let maximumByteCount = PluginConversation.maximumJSONByteCount
+    private(set) var bytes: [UInt8] = []
 
     /// - Returns: whether there is room.
-    @unsafe func take(_ place: Int, _ data: UnsafeRawPointer?, _ count: UInt64) -> Bool {
-        guard limits.indices.contains(place) else { return false }
-        guard count <= UInt64(limits[place] - min(counts[place], limits[place])) else {
-            counts[place] = limits[place] + 1
-            return false
-        }
+    @unsafe func take(_ data: UnsafeRawPointer?, _ count: UInt64) -> Bool {
+        guard count <= UInt64(Self.maximumByteCount - bytes.count) else { return false }
         // The plugin promises so many bytes at that address during the call.
-        unsafe parts[place].append(contentsOf: UnsafeRawBufferPointer(start: data, count: Int(count)))
-        counts[place] += Int(count)
+        unsafe bytes.append(contentsOf: UnsafeRawBufferPointer(start: data, count: Int(count)))
         return true
     }
 
@@ -175,7 +160,84 @@ private final class Sink {
     var context: UnsafeMutableRawPointer { unsafe Unmanaged.passUnretained(self).toOpaque() }
 }
 
-/// The callback of `resq_pass.h`.
+/// The callback of `resq_pass.h` for texts.
+private let takeText: resq_emit = { context, output, data, count in
+    guard let context = unsafe context, output == 0 else { return 1 }
+    // The context is that of the sink of the call that is going on.
+    let sink = unsafe Unmanaged<TextSink>.fromOpaque(context).takeUnretainedValue()
+    return unsafe sink.take(data, count) ? 0 : 1
+}
+
+/// The outputs of one call of `apply`.
+private final class Sink {
+    private let inputs: [TensorBytes]
+    private let outputs: [Room]
+    /// The bytes of each output, once all have come.
+    private(set) var parts: [TensorBytes]
+    /// Bytes that came for each output, also those that had no place.
+    private(set) var counts: [Int]
+
+    /// Memory for an output.
+    // @unchecked: written only while the call goes on, by the plugin.
+    @safe final class Room: ByteStorage, @unchecked Sendable {
+        let memory: UnsafeMutableRawPointer
+        let byteCount: Int
+        var baseAddress: UnsafeRawPointer? { unsafe UnsafeRawPointer(memory) }
+
+        init(byteCount: Int) {
+            self.byteCount = byteCount
+            unsafe memory = .allocate(byteCount: max(1, byteCount), alignment: 64)
+        }
+
+        deinit { unsafe memory.deallocate() }
+    }
+
+    init(outputs byteCounts: [Int], inputs: [TensorBytes]) {
+        self.inputs = inputs
+        outputs = byteCounts.map { Room(byteCount: $0) }
+        parts = outputs.map { TensorBytes($0) }
+        counts = byteCounts.map { _ in 0 }
+    }
+
+    /// Where each output may be written.
+    var rooms: [UnsafeRawPointer?] { unsafe outputs.map { unsafe $0.baseAddress } }
+
+    /// - Returns: whether there is room.
+    @unsafe func take(_ place: Int, _ data: UnsafeRawPointer?, _ count: UInt64) -> Bool {
+        guard outputs.indices.contains(place) else { return false }
+        let room = outputs[place]
+        guard count <= UInt64(room.byteCount - min(counts[place], room.byteCount)) else {
+            counts[place] = room.byteCount + 1
+            return false
+        }
+        guard let data = unsafe data, count > 0 else { return count == 0 }
+        defer { counts[place] += Int(count) }
+        if Int(count) == room.byteCount, let same = unsafe input(holding: data, Int(count)) {
+            // Inputs do not change while somebody holds them, so that there is nothing to copy.
+            parts[place] = same
+            return true
+        }
+        let target = unsafe room.memory + counts[place]
+        // The plugin promises so many bytes at that address during the call; they may be in the room already.
+        if unsafe data != UnsafeRawPointer(target) { unsafe memmove(target, data, Int(count)) }
+        return true
+    }
+
+    /// The part of an input that an address is in.
+    @unsafe private func input(holding data: UnsafeRawPointer, _ count: Int) -> TensorBytes? {
+        for input in inputs {
+            guard let start = unsafe address(of: input), unsafe data >= start else { continue }
+            let offset = unsafe data - start
+            if offset <= input.count - count { return input[offset..<offset + count] }
+        }
+        return nil
+    }
+
+    /// Valid while the sink is.
+    var context: UnsafeMutableRawPointer { unsafe Unmanaged.passUnretained(self).toOpaque() }
+}
+
+/// The callback of `resq_pass.h` for bytes of tensors.
 private let takeBytes: resq_emit = { context, output, data, count in
     guard let context = unsafe context else { return 1 }
     // The context is that of the sink of the call that is going on.
@@ -186,22 +248,19 @@ private let takeBytes: resq_emit = { context, output, data, count in
 /// Tensors as `resq_pass.h` has them, in memory of their own.
 @safe private final class TensorTable {
     private let tensors: UnsafeMutableBufferPointer<resq_tensor>
-    /// Keeps the bytes that the table points at; they neither move nor change while anyone holds them.
-    private let data: [TensorBytes]
 
     /// - Parameters:
     ///   - described: an array in the words of the protocol.
-    ///   - data: the bytes of each, or nothing.
-    init(_ described: JSONValue?, data: [TensorBytes]) {
+    ///   - memory: where the bytes of each are or may be put, which whoever calls keeps alive; or nothing.
+    @unsafe init(_ described: JSONValue?, memory: [UnsafeRawPointer?]) {
         let list = described?.array ?? []
-        self.data = data
         unsafe tensors = .allocate(capacity: list.count)
         for (place, tensor) in list.enumerated() {
             let shape = (tensor["shape"]?.array ?? []).map { Int64($0.integer ?? 0) }
             // Everything that is allocated here is freed in `deinit`.
             let dimensions = UnsafeMutableBufferPointer<Int64>.allocate(capacity: max(1, shape.count))
             _ = unsafe dimensions.initialize(from: shape)
-            let bytes = unsafe data.indices.contains(place) ? address(of: data[place]) : nil
+            let bytes = unsafe memory.indices.contains(place) ? memory[place] : nil
             unsafe tensors.initializeElement(
                 at: place,
                 to: resq_tensor(

@@ -93,10 +93,16 @@ extension Verification {
 extension OutputSpecification {
     init(_ node: RecipeNode) throws(RecipeError) {
         let what = "the output"
-        let entries = try node.mapping(what, keys: ["format", "path"] + ContainerFormat.options.map(\.key))
-        let formatWord = try node.required("format", in: what)
-            .choice("'format' of the output", of: ContainerFormat.allCases.map(\.rawValue))
-        let format = ContainerFormat(rawValue: formatWord) ?? .gguf
+        let entries = try node.mapping(what, keys: ["format", "path", "with"] + ContainerFormat.options.map(\.key))
+        let formatNode = try node.required("format", in: what)
+        let names = ContainerFormat.allCases.map(\.rawValue)
+        var formatWord = try formatNode.text("'format' of the output")
+        // A dot makes it one of a plugin, which the registry looks up; 'gguf.zst' is ours.
+        if !formatWord.contains(".") { formatWord = try formatNode.choice("'format' of the output", of: names) }
+        let format = ContainerFormat(rawValue: formatWord)
+        if format != nil, let options = node["with"] {
+            throw RecipeError("'with' means nothing for the format \(formatWord)", at: options.location)
+        }
         let pathNode = try node.required("path", in: what)
         let path = try pathNode.text("'path' of the output")
         if let problem = path.placeholderProblem(known: ["name", "model"]) {
@@ -105,13 +111,13 @@ extension OutputSpecification {
         var values: [String: Int] = [:]
         for entry in entries {
             guard let option = ContainerFormat.options.first(where: { $0.key == entry.key }) else { continue }
-            guard option.formats.contains(format) else {
+            guard let format, option.formats.contains(format) else {
                 throw RecipeError("'\(entry.key)' means nothing for the format \(formatWord)", at: entry.keyLocation)
             }
             values[entry.key] = try entry.value.integer("'\(entry.key)' of the output", in: option.range)
         }
         self.init(
-            format: format, path: path, level: values["level"], frameSize: values["frame-size"],
+            format: format, formatName: formatWord, formatLocation: formatNode.location, formatOptions: node["with"], path: path, level: values["level"], frameSize: values["frame-size"],
             shardSize: values["shard-size"], split: values["split"], location: node.location)
     }
 }

@@ -50,10 +50,11 @@ extension RecipeStep {
 
 extension OutputSpecification {
     fileprivate var members: [(String, RecipeNode.Value)] {
-        var members: [(String, RecipeNode.Value)] = [("format", .text(format.rawValue)), ("path", .text(path))]
+        var members: [(String, RecipeNode.Value)] = [("format", .text(formatName)), ("path", .text(path))]
         for (key, value) in [("level", level), ("frame-size", frameSize), ("shard-size", shardSize), ("split", split)] {
             if let value { members.append((key, .integer(value))) }
         }
+        if let formatOptions { members.append(("with", formatOptions.value)) }
         return members
     }
 }

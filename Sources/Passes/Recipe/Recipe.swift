@@ -85,7 +85,13 @@ public struct Calibration: Sendable, Equatable {
 
 /// One artifact to write.
 public struct OutputSpecification: Sendable, Equatable {
-    public var format: ContainerFormat
+    /// `nil` for a format that is not ours.
+    public var format: ContainerFormat?
+    /// The name of the format.
+    public var formatName: String
+    public var formatLocation: RecipeLocation
+    /// The options of a format that is not ours.
+    public var formatOptions: RecipeNode?
     /// A path with the placeholders `{name}` (the recipe's name) and `{model}` (the input's name).
     public var path: String
     /// zstd's level, for `gguf.zst`.
@@ -104,7 +110,7 @@ public struct OutputSpecification: Sendable, Equatable {
     }
 
     public static func == (a: OutputSpecification, b: OutputSpecification) -> Bool {
-        a.format == b.format && a.path == b.path && a.level == b.level && a.frameSize == b.frameSize
+        a.formatName == b.formatName && a.formatOptions == b.formatOptions && a.path == b.path && a.level == b.level && a.frameSize == b.frameSize
             && a.shardSize == b.shardSize && a.split == b.split
     }
 }

@@ -32,8 +32,11 @@ public enum OptionType: Sendable {
     case selector
     /// Ordered rules of a selector and a type, of which the last that matches decides.
     ///
-    /// `mixtures` are the names that `{mixture: NAME}` may give; `extra` are further keys a rule may have.
-    case rules(mixtures: [String], extra: [OptionDeclaration])
+    /// `mixtures` are the names that `{mixture: NAME}` may give; `extra` are further keys a rule may have; a registry puts in the
+    /// types it has.
+    case rules(mixtures: [String], extra: [OptionDeclaration], types: TypeTable = .builtIn)
+    /// The name of a way of rounding, or `{use: NAME, with: {…}}`. A registry puts in what it has.
+    case rounding(Table<any RoundingMethod> = Table(of: "rounding"))
     /// A list whose elements are all of one type.
     indirect case list(of: OptionType)
 
@@ -53,6 +56,7 @@ public enum OptionType: Sendable {
         case .encoding: "type"
         case .selector: "selector"
         case .rules: "rules"
+        case .rounding(let roundings): either(roundings.declarations.map(\.identifier))
         case .list(let element): "list of \(element.description)"
         }
     }

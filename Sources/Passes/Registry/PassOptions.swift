@@ -39,6 +39,11 @@ public struct PassOptions: Sendable {
         self.values = values
     }
 
+    /// No options at all.
+    static let none = PassOptions()
+
+    private init() { (owner, location, values) = ("", RecipeLocation(file: ""), [:]) }
+
     /// An error about the value of an option, for what its declaration alone cannot check.
     public func error(_ what: String, option name: String) -> RecipeError {
         RecipeError("option '\(name)' of \(owner): \(what)", at: location(of: name))
@@ -86,6 +91,12 @@ public struct PassOptions: Sendable {
         return rules
     }
 
+    /// A way of rounding, and what it is called.
+    func rounding(_ name: String) -> (name: String, method: any RoundingMethod) {
+        guard case .rounding(let identifier, let method) = value(name) else { undeclared(name, "rounding") }
+        return (identifier, method)
+    }
+
     /// A list of texts, paths or choices.
     public func texts(_ name: String) -> [String] {
         list(name).map {
@@ -129,6 +140,7 @@ indirect enum OptionValue: Sendable {
     case encoding(Encoding)
     case selector(Selector)
     case rules([Rule])
+    case rounding(String, any RoundingMethod)
     case list([OptionValue])
 
     /// The value for others than the host.
@@ -140,7 +152,7 @@ indirect enum OptionValue: Sendable {
         case .text(let text): .string(text)
         case .encoding(let encoding): .string(encoding.name)
         case .list(let elements): .array(elements.map(\.json))
-        case .selector, .rules: .null
+        case .selector, .rules, .rounding: .null
         }
     }
 
@@ -153,11 +165,14 @@ indirect enum OptionValue: Sendable {
         case .choice(let choices): self = .text(try node.choice(what, of: choices))
         case .encoding: self = .encoding(try node.encoding(what))
         case .selector: self = .selector(try Selector(node))
-        case .rules(let mixtures, let extra):
+        case .rules(let mixtures, let extra, let types):
             var rules: [Rule] = []
-            for element in try node.sequence(what) { rules.append(try Rule(element, mixtures: mixtures, extra: extra)) }
+            for element in try node.sequence(what) { rules.append(try Rule(element, mixtures: mixtures, extra: extra, types: types)) }
             guard !rules.isEmpty else { throw RecipeError("\(what) is empty, expected at least one rule", at: node.location) }
             self = .rules(rules)
+        case .rounding(let roundings):
+            let (name, method) = try roundings.make(node, what: what)
+            self = .rounding(name, method)
         case .list(let elementType):
             var elements: [OptionValue] = []
             for element in try node.sequence(what) {
@@ -171,13 +186,11 @@ indirect enum OptionValue: Sendable {
 extension RecipeNode {
     func encoding(_ what: String) throws(RecipeError) -> Encoding {
         guard case .text(let name) = value else { throw unexpected(what, expected: "the name of a type") }
-        guard let encoding = Encoding(name: name) else { throw unknownType(name, what: what, others: []) }
+        guard let encoding = TypeTable.builtIn[name] else { throw unknownType(name, of: .builtIn, what: what, others: []) }
         return encoding
     }
 
-    func unknownType(_ name: String, what: String, others: [String]) -> RecipeError {
-        RecipeError(
-            "\(what): unknown type '\(name)'", at: location, word: name,
-            known: others + GGMLType.allCases.map { $0.name.lowercased() } + DType.allCases.map { $0.rawValue.lowercased() })
+    func unknownType(_ name: String, of types: TypeTable, what: String, others: [String]) -> RecipeError {
+        RecipeError("\(what): unknown type '\(name)'", at: location, word: name, known: others + types.names)
     }
 }

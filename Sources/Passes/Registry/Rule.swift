@@ -8,11 +8,11 @@ public struct Rule: Sendable {
     public let options: PassOptions
     public let location: RecipeLocation
 
-    init(_ node: RecipeNode, mixtures: [String], extra: [OptionDeclaration]) throws(RecipeError) {
+    init(_ node: RecipeNode, mixtures: [String], extra: [OptionDeclaration], types: TypeTable) throws(RecipeError) {
         let what = "the rule"
         let entries = try node.mapping(what, keys: ["match", "type"] + extra.map(\.name))
         selector = try Selector(try node.required("match", in: what))
-        type = try TargetType(try node.required("type", in: what), mixtures: mixtures)
+        type = try TargetType(try node.required("type", in: what), mixtures: mixtures, types: types)
         let rest = entries.filter { $0.key != "match" && $0.key != "type" }
         options = try PassOptions(
             RecipeNode(.mapping(rest), at: node.location), declared: extra, owner: what, location: node.location)
@@ -30,17 +30,17 @@ public enum TargetType: Sendable, Equatable {
     /// Integers of so many bits, e.g. `int4`, or `{split: {high: int8, low: int4}}`.
     case split(SplitBits)
 
-    init(_ node: RecipeNode, mixtures: [String]) throws(RecipeError) {
+    init(_ node: RecipeNode, mixtures: [String], types: TypeTable) throws(RecipeError) {
         switch node.value {
         case .text("keep"): self = .keep
         case .text(let name):
             if let bits = SplitBits.bits(named: name) { self = .split(SplitBits(middle: bits)); return }
-            guard let encoding = Encoding(name: name) else {
+            guard let encoding = types[name] else {
                 if mixtures.contains(name.lowercased()) {
                     throw RecipeError(
                         "'\(name)' is a mixture of types, written 'type: {mixture: \(name.lowercased())}'", at: node.location)
                 }
-                throw node.unknownType(name, what: "'type' of the rule", others: ["keep"])
+                throw node.unknownType(name, of: types, what: "'type' of the rule", others: ["keep"])
             }
             self = .encoding(encoding)
         case .mapping:

@@ -72,7 +72,9 @@ struct OnlineDescription {
 
     /// - Returns: `nil` for a file of another architecture.
     /// - Throws: `ModelError` for a version this program does not know.
-    init?(takenFrom container: inout ContainerMetadata, _ tensors: inout [LazyTensor], path: String?) throws(ModelError) {
+    init?(
+        takenFrom container: inout ContainerMetadata, _ tensors: inout [LazyTensor], types: TypeTable, path: String?
+    ) throws(ModelError) {
         guard case .gguf(var metadata) = container, metadata["general.architecture"]?.string == Self.architecture else { return nil }
         guard let version = metadata["resq.online.version"]?.integer else { throw ModelError(.missingKey(key: "resq.online.version"), path: path) }
         guard (1...2).contains(version) else {
@@ -84,7 +86,7 @@ struct OnlineDescription {
         }
         self.path = path
         self.metadata = metadata
-        for key in metadata.keys where key.hasPrefix("resq.online.") || key.hasPrefix("resq.split.") || key == "resq.base_architecture" {
+        for key in metadata.keys where key.hasPrefix("resq.online.") || key.hasPrefix("resq.split.") || key.hasPrefix("resq.types.") || key == "resq.base_architecture" {
             metadata[key] = nil
         }
         metadata["general.architecture"] = .string(base)
@@ -96,6 +98,7 @@ struct OnlineDescription {
         rotations = Dictionary(tensors.filter { isRotation($0.info.name) }.map { ($0.info.name, $0) }, uniquingKeysWith: { first, _ in first })
         tensors.removeAll { isRotation($0.info.name) }
         try SplitTensors.read(&tensors, from: self.metadata, path: path)
+        try CustomTensors.read(&tensors, from: self.metadata, types: types, path: path)
     }
 
     /// The transforms, checked against the model.

@@ -13,7 +13,9 @@ extension BlockTypeRounding {
         let widest = (types.keys.map { $0 } + splits.keys).compactMap { graph[$0]?.info.columnCount }.max() ?? 0
         let beside = residual.map { ", residual \($0.summary)" } ?? ""
         let order = (actOrder ? ", act-order" : "") + (sweeps > 0 ? ", \(sweeps) sweeps" : "")
-        let summary = "round with gptq, damping \(damping)\(order)\(beside), calibrated on \(calibration.summary)"
+        let gptq = methods.count < types.count + splits.count ? ["gptq, damping \(damping)\(order)\(beside)"] : []
+        let how = (gptq + Set(methods.values.map(\.summary)).sorted()).joined(separator: " and ")
+        let summary = "round with \(how), calibrated on \(calibration.summary)"
         if calibration.tokenCount < widest {
             context.report(
                 .warning,
@@ -24,7 +26,7 @@ extension BlockTypeRounding {
         return Analysis(summary, peakMemoryByteCount: peakMemory(of: graph, network, widest: widest), work: work) { run in
             let windows = try calibration.windows(in: run)
             let online = graph.online.map { "\($0.rounding as Any)" } ?? ""
-            let what = (types.map { "\($0.key) \($0.value.name)" } + splits.map { "\($0.key) \($0.value)" }).sorted().joined(separator: "\n")
+            let what = (types.map { "\($0.key) \($0.value.name)" } + methods.map { "\($0.key) \($0.value.summary)" } + splits.map { "\($0.key) \($0.value)" }).sorted().joined(separator: "\n")
             let chains = graph.tensors.map { "\($0.info.name) \($0.chain)" }.joined(separator: "\n")
             let folder = try run.folder(for: "gptq", key: [windows.digest, Digest(of: what), Digest(of: chains), Digest(of: summary), Digest(of: online)])
             let factors = FactorCache()

@@ -17,6 +17,8 @@ struct BlockTypeRounding: Sendable {
     let sweeps: Int
     /// How many of the calibration's sequences are used; all when `nil`.
     let sequences: Int?
+    /// The weights that another method rounds.
+    let methods: [String: any RoundingMethod]
     /// How a residual is kept beside weights, if one is.
     var residual: ResidualRounding?
     /// The weights that get one.
@@ -35,11 +37,23 @@ struct BlockTypeRounding: Sendable {
         _ name: String, _ weight: Weight, _ moments: GramAccumulator?, factors: FactorCache, threadCount: Int
     ) throws -> SequentialRounding.Rounded? {
         if let layout = splits[name] { return try roundSplit(layout, weight, moments, factors: factors, threadCount: threadCount) }
-        guard let type = types[name], let grid = BlockGrid(type) else { return nil }
+        guard let type = types[name] else { return nil }
+        if let method = methods[name] {
+            let matrix = Matrix(rowCount: weight.rowCount, columnCount: weight.columnCount, elements: weight.array)
+            let isSeen = moments.map { $0.rowCount > 0 } ?? false
+            let rows = RowsToRound(tensor: name, weights: matrix, type: type, moments: isSeen ? moments?.mean : nil)
+            let bytes = try method.round(rows)
+            guard bytes.count == rows.byteCount else {
+                throw PipelineError.brokenPromise(tensor: name, operation: method.summary, promised: rows.byteCount, delivered: bytes.count)
+            }
+            return SequentialRounding.Rounded(
+                bytes: bytes, weight: try Weight(decoding: bytes, as: Encoding(type), like: weight), residual: nil, remarks: [])
+        }
         let damping = name == tiedEmbedding ? max(damping, Self.tiedDamping) : damping
         let (factor, remarks) = try hessian(of: moments, columnCount: weight.columnCount, damping: damping) { moments, damping in
             try factors.factor(of: moments, damping: damping, actOrder: actOrder, keepsMatrix: sweeps > 0)
         }
+        guard let grid = BlockGrid(type) else { return nil }
         let matrix = Matrix<Float>(rowCount: weight.rowCount, columnCount: weight.columnCount, elements: weight.array)
         let base = { (target: Matrix<Float>) throws(ResQError) -> QuantizedMatrix in
             // Blocks of a file hold neighbouring columns, so that act-order needs scales that are fixed at the start.

@@ -7,7 +7,7 @@ import Testing
 
 /// Replaces the first byte of every tensor's rows by a number that an analysis finds out.
 private struct Marking: DeclaredPass {
-    static let declaration = PassDeclaration(identifier: "marking", summary: "Marks.", contract: "", options: [])
+    static let declaration = Declaration(identifier: "marking", summary: "Marks.", contract: "", options: [])
     let log: Log
     let failing: Bool
     let usesCalibration: Bool

@@ -43,7 +43,7 @@ import Testing
         let recipe = try Recipe.parse(
             "{recipe: 1, name: t, passes: [{use: quantize, with: {rules: [{match: '*', type: \(type)}]\(option)}}]}", file: "t")
         return try Conversion(
-            input: input, passes: try recipe.passes.map { try PassRegistry.builtIn.pass(for: $0) },
+            input: input, passes: try recipe.passes.map { try Registry.builtIn.pass(for: $0) },
             output: Output(path: scratch.path + "/out.gguf", format: .gguf), onFallback: .error, provenance: ("text", "t"),
             architectures: .builtIn)
     }

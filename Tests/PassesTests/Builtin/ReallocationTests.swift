@@ -8,7 +8,7 @@ import Testing
     private func plan(_ input: String, _ rule: String, fallback: FallbackPolicy = .allow) throws -> Plan {
         let recipe = try Recipe.parse("{recipe: 1, name: t, passes: [{use: quantize, with: {rules: [\(rule)]}}]}", file: "t")
         return try Conversion(
-            input: input, passes: try recipe.passes.map { try PassRegistry.builtIn.pass(for: $0) },
+            input: input, passes: try recipe.passes.map { try Registry.builtIn.pass(for: $0) },
             output: Output(path: input + ".out", format: .gguf), onFallback: fallback, provenance: nil, architectures: .builtIn
         ).plan(threadCount: 1)
     }

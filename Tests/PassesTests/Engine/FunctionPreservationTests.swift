@@ -12,7 +12,7 @@ import Testing
         var changed = original
         for name in passes {
             let recipe = try Recipe.parse("{recipe: 1, name: t, passes: [{use: \(name)}]}", file: "t")
-            try PassRegistry.builtIn.pass(for: recipe.passes[0]).rewrite(&changed, in: PassContext(onFallback: .error))
+            try Registry.builtIn.pass(for: recipe.passes[0]).rewrite(&changed, in: PassContext(onFallback: .error))
         }
         let ids = fixture.sequences.map(\.ids)
         return (

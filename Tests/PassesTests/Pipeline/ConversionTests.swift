@@ -7,7 +7,7 @@ import Testing
 private func cast(_ input: String, to path: String) throws -> Conversion {
     let recipe = try Recipe.parse("{recipe: 1, name: t, passes: [{use: cast, with: {to: bf16}}]}", file: "t")
     return try Conversion(
-        input: input, passes: try recipe.passes.map { try PassRegistry.builtIn.pass(for: $0) },
+        input: input, passes: try recipe.passes.map { try Registry.builtIn.pass(for: $0) },
         output: Output(path: path, format: .safetensors), onFallback: .error, provenance: ("recipe text", "t"),
         architectures: .builtIn)
 }
@@ -92,7 +92,7 @@ private func cast(_ input: String, to path: String) throws -> Conversion {
         var graph = try TensorGraph(source, architectures: .builtIn)
         let recipe = try Recipe.parse(
             "{recipe: 1, name: t, passes: [{use: quantize, with: {rules: [{match: '*', type: q8_0}]}}]}", file: "t")
-        try PassRegistry.builtIn.pass(for: recipe.passes[0]).rewrite(&graph, in: PassContext(onFallback: .error))
+        try Registry.builtIn.pass(for: recipe.passes[0]).rewrite(&graph, in: PassContext(onFallback: .error))
         #expect(graph.tensors[0].info.encoding == .block(.q8_0))
         #expect(source.requestedByteCounts == [0])
         _ = try graph.tensors[0].rows(0..<4)
@@ -106,7 +106,7 @@ private func cast(_ input: String, to path: String) throws -> Conversion {
             "recipe: 1\nname: t\npasses:\n- use: quantize\n  with:\n    rules:\n    - {match: '*', type: q8_0}\n", file: "r.yaml")
         let error = #expect(throws: PipelineError.self) {
             try Conversion(
-                input: input, passes: try recipe.passes.map { try PassRegistry.builtIn.pass(for: $0) },
+                input: input, passes: try recipe.passes.map { try Registry.builtIn.pass(for: $0) },
                 output: Output(path: scratch.path + "/o.gguf", format: .gguf), onFallback: .error, provenance: nil,
                 architectures: .builtIn)
         }
@@ -115,7 +115,7 @@ private func cast(_ input: String, to path: String) throws -> Conversion {
 
     @Test func everyBuiltInRecipeFitsTheBuiltInPasses() throws {
         for name in RecipeLibrary.names {
-            for step in try Recipe.load(name).passes { _ = try PassRegistry.builtIn.pass(for: step) }
+            for step in try Recipe.load(name).passes { _ = try Registry.builtIn.pass(for: step) }
         }
     }
 }

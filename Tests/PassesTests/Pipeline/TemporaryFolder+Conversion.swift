@@ -5,7 +5,7 @@ import TestSupport
 
 /// The passes of a recipe, written as in one.
 func passes(_ text: String) throws -> [any Pass] {
-    try Recipe.parse("{recipe: 1, name: t, passes: [\(text)]}", file: "t").passes.map { try PassRegistry.builtIn.pass(for: $0) }
+    try Recipe.parse("{recipe: 1, name: t, passes: [\(text)]}", file: "t").passes.map { try Registry.builtIn.pass(for: $0) }
 }
 
 extension TemporaryFolder {

@@ -1,8 +1,8 @@
 import Passes
 
 /// Declarations with every type of option. Making a pass ends in the error "made NAME", which says that all checks passed.
-let sampleRegistry: PassRegistry = {
-    var registry = PassRegistry()
+let sampleRegistry: Registry = {
+    var registry = Registry()
     for declaration in [quantizeDeclaration, sampleDeclaration] {
         registry.register(declaration) { options throws(RecipeError) in
             throw RecipeError("made \(declaration.identifier)", at: options.location)
@@ -11,7 +11,7 @@ let sampleRegistry: PassRegistry = {
     return registry
 }()
 
-let quantizeDeclaration = PassDeclaration(
+let quantizeDeclaration = Declaration(
     identifier: "quantize", summary: "Types by rules.", contract: "Rounds to nearest.",
     options: [
         OptionDeclaration(
@@ -22,7 +22,7 @@ let quantizeDeclaration = PassDeclaration(
             default: .required, summary: "Which type where.")
     ])
 
-let sampleDeclaration = PassDeclaration(
+let sampleDeclaration = Declaration(
     identifier: "sample.pass", summary: "Every type of option.", contract: "Does nothing.\nPreserves the function.",
     options: [
         OptionDeclaration("flag", .boolean, default: .boolean(false), summary: "A flag."),

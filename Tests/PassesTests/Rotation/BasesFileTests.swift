@@ -20,7 +20,7 @@ import Testing
         var changed = original
         let recipe = try Recipe.parse(
             "{recipe: 1, name: t, passes: [{use: resq.rotate, with: {basis: '\(file)', high-fraction: 0.25\(more)}}]}", file: "t")
-        try PassRegistry.builtIn.pass(for: recipe.passes[0]).rewrite(&changed, in: PassContext(onFallback: .error))
+        try Registry.builtIn.pass(for: recipe.passes[0]).rewrite(&changed, in: PassContext(onFallback: .error))
         return changed
     }
 

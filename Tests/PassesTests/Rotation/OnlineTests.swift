@@ -60,7 +60,7 @@ private final class NaiveRounding: ForwardHooks {
 private func applying(_ passes: String, to graph: TensorGraph) throws -> TensorGraph {
     var changed = graph
     let recipe = try Recipe.parse("{recipe: 1, name: t, passes: [\(passes)]}", file: "t")
-    for pass in recipe.passes { try PassRegistry.builtIn.pass(for: pass).rewrite(&changed, in: PassContext(onFallback: .error)) }
+    for pass in recipe.passes { try Registry.builtIn.pass(for: pass).rewrite(&changed, in: PassContext(onFallback: .error)) }
     return changed
 }
 

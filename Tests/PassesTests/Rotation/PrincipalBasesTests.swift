@@ -29,7 +29,7 @@ import Testing
         let recipe = try Recipe.parse(
             "{recipe: 1, name: t, calibration: {text: '\(text)', sequences: 6, context: 48, seed: 2}, passes: [\(passes)]}", file: "t")
         return try Conversion(
-            input: input ?? model, passes: try recipe.passes.map { try PassRegistry.builtIn.pass(for: $0) },
+            input: input ?? model, passes: try recipe.passes.map { try Registry.builtIn.pass(for: $0) },
             output: Output(path: folder.path(name), format: .gguf), onFallback: .error, provenance: ("text", "t"), architectures: .builtIn,
             calibration: recipe.calibration)
     }
@@ -143,7 +143,7 @@ import Testing
             let recipe = try Recipe.parse(
                 "{recipe: 1, name: t, calibration: {text: '\(text)', \(calibration.split(separator: ";")[1])}, passes: [{use: resq.rotate}]}", file: "t")
             return try Conversion(
-                input: model, passes: try recipe.passes.map { try PassRegistry.builtIn.pass(for: $0) },
+                input: model, passes: try recipe.passes.map { try Registry.builtIn.pass(for: $0) },
                 output: Output(path: folder.path("out"), format: .gguf), onFallback: .error, provenance: ("text", "t"),
                 architectures: .builtIn, calibration: recipe.calibration
             ).plan(threadCount: 1).diagnostics

@@ -12,7 +12,7 @@ import Testing
         var changed = original
         let recipe = try Recipe.parse("{recipe: 1, name: t, passes: [\(passes)]}", file: "t")
         let context = PassContext(onFallback: .error)
-        for pass in recipe.passes { try PassRegistry.builtIn.pass(for: pass).rewrite(&changed, in: context) }
+        for pass in recipe.passes { try Registry.builtIn.pass(for: pass).rewrite(&changed, in: context) }
         return (original, changed)
     }
 
@@ -89,7 +89,7 @@ import Testing
               {high-fraction: \(fraction(fixture)), weigh-weights: \(weighs), residual: \(turnsStream)}}]}
             """, file: "t")
         _ = try Conversion(
-            input: scratch.path + "/model", passes: try recipe.passes.map { try PassRegistry.builtIn.pass(for: $0) },
+            input: scratch.path + "/model", passes: try recipe.passes.map { try Registry.builtIn.pass(for: $0) },
             output: Output(path: scratch.path + "/out", format: .gguf), onFallback: .error, provenance: ("text", "t"), architectures: .builtIn,
             calibration: recipe.calibration
         ).run(threadCount: 2)

@@ -17,7 +17,7 @@ import TestSupport
              passes: [{use: quantize, with: {rules: [{match: {role: linear}, type: q4_0, rounding: gptq}], \(options)}}]}
             """, file: "t")
         _ = try Conversion(
-            input: folder.path + "/model", passes: try recipe.passes.map { try PassRegistry.builtIn.pass(for: $0) },
+            input: folder.path + "/model", passes: try recipe.passes.map { try Registry.builtIn.pass(for: $0) },
             output: Output(path: folder.path + "/" + name, format: format), onFallback: .error, provenance: ("text", "t"),
             architectures: .builtIn, calibration: recipe.calibration
         ).run(threadCount: 2)

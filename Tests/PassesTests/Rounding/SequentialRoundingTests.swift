@@ -40,7 +40,7 @@ import Testing
              passes: [{use: quantize, with: {rules: [\(rules)]\(options)}}]}
             """, file: "t")
         return try Conversion(
-            input: input, passes: try recipe.passes.map { try PassRegistry.builtIn.pass(for: $0) }, output: Output(path: path, format: format),
+            input: input, passes: try recipe.passes.map { try Registry.builtIn.pass(for: $0) }, output: Output(path: path, format: format),
             onFallback: fallback, provenance: ("text", "t"), architectures: .builtIn, calibration: recipe.calibration)
     }
 

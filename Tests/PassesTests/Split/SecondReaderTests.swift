@@ -45,7 +45,7 @@ private enum SecondReader {
             """, file: "t")
         let path = folder.path(name)
         _ = try Conversion(
-            input: try SmallModel().write(to: folder), passes: try recipe.passes.map { try PassRegistry.builtIn.pass(for: $0) },
+            input: try SmallModel().write(to: folder), passes: try recipe.passes.map { try Registry.builtIn.pass(for: $0) },
             output: Output(path: path, format: name.hasSuffix(".zst") ? .ggufZst : .gguf), onFallback: .error,
             provenance: ("recipe text", "t"), architectures: .builtIn
         ).run(threadCount: 2)

@@ -1,0 +1,55 @@
+/// Declared things of one kind, by identifier.
+public struct Table<Thing>: Sendable {
+    private struct Entry: Sendable {
+        var declaration: Declaration
+        var make: @Sendable (PassOptions) throws(RecipeError) -> Thing
+    }
+
+    /// What they are, in messages: `pass`.
+    let kind: String
+    private var entries: [String: Entry] = [:]
+
+    /// - Parameter kind: what the things are, in messages.
+    public init(of kind: String) { self.kind = kind }
+
+    /// All declarations, by identifier.
+    public var declarations: [Declaration] { entries.values.map(\.declaration).sorted { $0.identifier < $1.identifier } }
+
+    /// What a thing declares, or `nil` when there is none of that name.
+    public subscript(identifier: String) -> Declaration? { entries[identifier]?.declaration }
+
+    mutating func add(_ declaration: Declaration, make: @escaping @Sendable (PassOptions) throws(RecipeError) -> Thing) {
+        precondition(entries[declaration.identifier] == nil, "\(kind) '\(declaration.identifier)' is registered twice")
+        entries[declaration.identifier] = Entry(declaration: declaration, make: make)
+    }
+
+    /// Makes the thing of that name, with its options checked.
+    /// - Parameters:
+    ///   - options: a mapping, or `nil` when the recipe says nothing.
+    ///   - complete: gives options what they need to be read.
+    /// - Throws: `RecipeError` for an unknown name and for options that are unknown, missing, of a wrong type or out of range.
+    func make(
+        _ identifier: String, _ options: RecipeNode?, at location: RecipeLocation,
+        complete: (OptionDeclaration) -> OptionDeclaration = { $0 }
+    ) throws(RecipeError) -> Thing {
+        guard let entry = entries[identifier] else {
+            throw RecipeError("unknown \(kind) '\(identifier)'", at: location, word: identifier, known: entries.keys.sorted())
+        }
+        return try entry.make(
+            PassOptions(
+                options, declared: entry.declaration.options.map(complete), owner: "\(kind) '\(identifier)'", location: location))
+    }
+
+    /// Makes the thing that a node names: `NAME`, or `{use: NAME, with: {OPTION: VALUE}}`.
+    /// - Parameter what: what the node is, for messages.
+    func make(_ node: RecipeNode, what: String) throws(RecipeError) -> (name: String, thing: Thing) {
+        let identifiers = entries.keys.sorted()
+        guard case .mapping = node.value else {
+            let name = try node.choice(what, of: identifiers)
+            return (name, try make(name, nil, at: node.location))
+        }
+        _ = try node.mapping(what, keys: ["use", "with"])
+        let name = try node.required("use", in: what).choice("'use' of \(what)", of: identifiers)
+        return (name, try make(name, node["with"], at: node.location))
+    }
+}

@@ -1,0 +1,3 @@
+import Commands
+
+Resq.run()
