@@ -74,6 +74,9 @@ import TestSupport
         #ifndef PLAN
         #define PLAN
         #endif
+        #ifndef SIZE
+        #define SIZE byte_count
+        #endif
         #ifndef ENTRY
         #define ENTRY resq_pass_entry
         #endif
@@ -93,7 +96,7 @@ import TestSupport
             SAY("{\\"steps\\": [");
             for (uint32_t i = 0; i < count; i++) {
                 int length = snprintf(text, sizeof text, "%s{\\"inputs\\": [\\"%s\\"], \\"outputs\\": [{\\"name\\": \\"%s\\", \\"dtype\\": \\"U8\\", \\"shape\\": [%d]}]}",
-                    i ? ", " : "", tensors[i].name, tensors[i].name, (int)tensors[i].byte_count);
+                    i ? ", " : "", tensors[i].name, tensors[i].name, (int)(tensors[i].SIZE));
                 emit(context, 0, text, (uint64_t)length);
             }
             return SAY("]}");
@@ -128,6 +131,56 @@ import TestSupport
         ("complains of a tensor", "-DAPPLY='snprintf(error, room, \"%s is too dark\", outputs[0].name); return 1;'", ["'bad.p'", "norm.weight is too dark"]),
         ("complains at length", "-DAPPLY='memset(error, 65, room); return 1;'", ["AAAA"]),
     ]
+
+    /// A part of an input, which is not copied, and one that comes in pieces, of which the first is in its place already.
+    @Test func outputsMayComeFromInputsAndFromTheirRoom() async throws {
+        try folder.write(Array(Self.source.utf8), to: "p.c")
+        try folder.write(Array("recipe: 1\nplugins: [p.so]\npasses: [{use: bad.p}]\n".utf8), to: "r.yaml")
+        let half = "const char *from = (const char *)inputs[0].data + outputs[0].byte_count;"
+        let pieces = "char *target = (char *)outputs[0].data; memcpy(target, from, 3); emit(context, 0, target, 3); "
+            + "return emit(context, 0, from + 3, outputs[0].byte_count - 3);"
+        for rest in ["return emit(context, 0, from, outputs[0].byte_count);", pieces] {
+            try await compile("p.c", to: "p.so", "-DSIZE='byte_count / 2' -DAPPLY='\(half) \(rest)'")
+            expectSuccess(
+                try await resq(["run", "r.yaml", "--input", "model", "--output", "o.safetensors", "--quiet"], in: folder.path))
+            let file = try folder.read("o.safetensors")
+            let start = 8 + file[0..<8].reversed().reduce(0) { $0 << 8 | Int($1) }
+            let header = try #require(try JSONSerialization.jsonObject(with: Data(file[8..<start])) as? [String: Any])
+            for (name, bytes) in model.weights() {
+                let offsets = try #require((header[name] as? [String: Any])?["data_offsets"] as? [Int])
+                #expect(Array(file[start + offsets[0]..<start + offsets[1]]) == Array(bytes[(bytes.count / 2)...]), "\(name)")
+            }
+        }
+    }
+
+    /// A metric and a statistic in C, which are asked for with the functions that passes have.
+    @Test func otherKindsComeThroughTheSameDoor() async throws {
+        try folder.write(Array(Self.source.utf8), to: "p.c")
+        try folder.write(Array(String(repeating: "abc ab a abcab c b ", count: 20).utf8), to: "text.txt")
+        let description = #""{\"protocol\": 1, \"name\": \"c\", \"version\": \"1\", \"metrics\": [{\"name\": \"next\", \"summary\": \"s\"}], "#
+            + #"\"statistics\": [{\"name\": \"squares\", \"summary\": \"s\"}]}""#
+        let apply = """
+            double *out = (double *)outputs[0].data;
+            int64_t rows = inputs[0].shape[0], columns = inputs[0].shape[1];
+            if (!strcmp(outputs[0].name, \"scores\"))
+                for (int64_t i = 0; i < rows; i++) out[i] = ((const int32_t *)inputs[1].data)[i];
+            else
+                for (int64_t c = 0; c < columns; c++) {
+                    out[c] = 0;
+                    for (int64_t r = 0; r < rows; r++) { float x = ((const float *)inputs[0].data)[r * columns + c]; out[c] += (double)x * x; }
+                }
+            return emit(context, 0, out, outputs[0].byte_count);
+            """
+        try folder.write(Array("#define DESCRIPTION \(description)\n#define APPLY \(apply.replacingOccurrences(of: "\n", with: " "))\n".utf8), to: "kinds.h")
+        try await compile("p.c", to: "p.so", "-include kinds.h -I.")
+        let check = try await resq(["passes", "--check", "./p.so"], in: folder.path)
+        expectSuccess(check)
+        #expect(check.output.contains("ok      c.next: random logits") && check.output.contains("ok      c.squares: random rows"), "\(check.output)")
+        let report = try await resq(
+            ["eval", "model", "--text", "text.txt", "--context", "16", "--metric", "c.next", "--json", "--quiet", "--plugin", "./p.so"], in: folder.path)
+        let mean = try #require((try json(report) as? [String: Any])?["c.next"] as? Double)
+        #expect(mean > 0 && mean < 7, "\(report.output)")
+    }
 
     @Test func mistakesAreToldWithPassAndTensor() async throws {
         try folder.write(Array(Self.source.utf8), to: "p.c")

@@ -147,7 +147,7 @@ extension LinearInput {
 
 extension LazyTensor {
     /// Floats in memory as an F32 tensor.
-    static func floats(_ name: String, _ values: [Float], shape: [Int]) -> LazyTensor {
+    public static func floats(_ name: String, _ values: [Float], shape: [Int]) -> LazyTensor {
         let bytes = TensorBytes(
             ArrayStorage(byteCount: values.count * 4) { target in
                 for (index, value) in values.enumerated() { target.storeBytes(of: value, toByteOffset: 4 * index, as: Float.self) }
