@@ -40,9 +40,20 @@ public struct Matrix<Scalar: BinaryFloatingPoint & Sendable>: Sendable, Equatabl
         }
         return result
     }
+}
 
-    /// The same numbers in another precision, rounded to nearest.
-    public func converted<Other>(to type: Other.Type = Other.self) -> Matrix<Other> {
-        Matrix<Other>(rowCount: rowCount, columnCount: columnCount, elements: elements.map { Other($0) })
+// Not one generic function: called from other modules, it would convert number after number through tables of functions.
+
+extension Matrix<Double> {
+    /// The same numbers in single precision, rounded to nearest.
+    public func converted(to type: Float.Type) -> Matrix<Float> {
+        Matrix<Float>(rowCount: rowCount, columnCount: columnCount, elements: elements.map { Float($0) })
+    }
+}
+
+extension Matrix<Float> {
+    /// The same numbers in double precision.
+    public func converted(to type: Double.Type) -> Matrix<Double> {
+        Matrix<Double>(rowCount: rowCount, columnCount: columnCount, elements: elements.map { Double($0) })
     }
 }

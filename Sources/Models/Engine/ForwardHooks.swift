@@ -33,6 +33,8 @@ public protocol ForwardHooks: AnyObject, Sendable {
     func keys(layer: Int, rows: inout MutableSpan<Float>) throws
     /// Values `[tokens, key-value-heads · dimension]`.
     func values(layer: Int, rows: inout MutableSpan<Float>) throws
+    /// The residual stream `[tokens, columnCount]` as a layer leaves it.
+    func stream(after layer: Int, rows: inout MutableSpan<Float>, columnCount: Int) throws
 }
 
 extension ForwardHooks {
@@ -40,6 +42,7 @@ extension ForwardHooks {
     public func queries(layer: Int, rows: inout MutableSpan<Float>) throws {}
     public func keys(layer: Int, rows: inout MutableSpan<Float>) throws {}
     public func values(layer: Int, rows: inout MutableSpan<Float>) throws {}
+    public func stream(after layer: Int, rows: inout MutableSpan<Float>, columnCount: Int) throws {}
 }
 
 /// A row, of those a hook was given, that is not finite.

@@ -24,7 +24,7 @@ extension Network {
         endAttention(block, &batch)
         try beginMLP(block, &batch, hooks)
         try mlpRows(block, &batch, hooks)
-        try endMLP(block, &batch)
+        try endMLP(block, &batch, hooks)
     }
 
     // A layer in six steps, for those that quantize between them. Each leaves its result in the batch.
@@ -60,10 +60,34 @@ extension Network {
         }
     }
 
+    /// scratch.out ← the MLP's rows, of inputs of down that a hook was shown before.
+    /// - Parameter inner: gives the inputs of some of the batch's tokens, `[tokens, inner]`.
+    /// - Throws: what `inner` throws.
+    package func downRows(_ block: Block, _ batch: inout Batch, inner: (Range<Int>) throws -> [Float]) throws {
+        let count = batch.tokenCount
+        Batch.Scratch.reserve(&batch.scratch.out, count * model.hyperparameters.hidden)
+        for rows in innerRuns(block, count) {
+            linear(try inner(rows), block[.down], bias: block[.downBias], into: &batch.scratch.out, count: rows.count, to: rows.lowerBound)
+        }
+    }
+
+    /// Runs of tokens whose inner rows, the widest of all, are computed together.
+    private func innerRuns(_ block: Block, _ count: Int) -> [Range<Int>] {
+        let run = max(64, (1 << 22) / max(1, block[.down]?.columnCount ?? 0))
+        return stride(from: 0, to: count, by: run).map { $0..<min(count, $0 + run) }
+    }
+
     /// hidden ← hidden + P_m(scratch.out).
-    /// - Throws: `ForwardError.notFinite` naming layer and token.
-    package func endMLP(_ block: Block, _ batch: inout Batch) throws {
+    /// - Throws: `ForwardError.notFinite` naming layer and token; what the hooks throw.
+    package func endMLP(_ block: Block, _ batch: inout Batch, _ hooks: (any ForwardHooks)? = nil) throws {
         addToStream(&batch, norm: block[.mlpPostNorm])
+        for hooks in [ownHooks, hooks].compactMap(\.self) {
+            try placing(block.layer, batch.places) {
+                try with(&batch.hidden, batch.hidden.count) { (rows) throws in
+                    try hooks.stream(after: block.layer, rows: &rows, columnCount: model.hyperparameters.hidden)
+                }
+            }
+        }
         try checkFinite(batch.hidden.span, width: model.hyperparameters.hidden, block.layer, batch)
     }
 
@@ -151,12 +175,11 @@ extension Network {
         let (count, width) = (batch.tokenCount, model.hyperparameters.hidden)
         let inner = block[.down]?.columnCount ?? 0
         Batch.Scratch.reserve(&batch.scratch.out, count * width)
-        // A run of tokens at a time: the inner rows are the widest of all.
-        let run = max(64, (1 << 22) / max(1, inner))
-        Batch.Scratch.reserve(&batch.scratch.gate, min(run, count) * inner)
-        Batch.Scratch.reserve(&batch.scratch.up, min(run, count) * inner)
-        for first in stride(from: 0, to: count, by: run) {
-            let rows = first..<min(count, first + run)
+        let runs = innerRuns(block, count)
+        Batch.Scratch.reserve(&batch.scratch.gate, (runs.first?.count ?? 0) * inner)
+        Batch.Scratch.reserve(&batch.scratch.up, (runs.first?.count ?? 0) * inner)
+        for rows in runs {
+            let first = rows.lowerBound
             if let gateUp = block[.gateUp] {
                 linear(batch.scratch.normed, gateUp, rows: 0..<inner, into: &batch.scratch.gate, count: rows.count, from: first)
                 linear(batch.scratch.normed, gateUp, rows: inner..<2 * inner, into: &batch.scratch.up, count: rows.count, from: first)

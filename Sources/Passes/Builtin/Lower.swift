@@ -10,7 +10,8 @@ struct Lower: DeclaredPass {
             Function-preserving but for what the runtime rounds, which is not rounded any more. The transform of the input of \
             down is taken back out of its weights, in F32; the rotation of queries and keys, which no weight knows of, is \
             left out; split tensors are widened to 'type'. What became part of the weights (U_A, U_B) stays unless \
-            'take-back' says otherwise. A 'quantize' after it gives all parts of a tensor one type. Other models are left alone.
+            'take-back' says otherwise, or each layer has a U_A of its own. A 'quantize' after it gives all parts of a \
+            tensor one type. Other models are left alone.
             """,
         options: [
             OptionDeclaration("type", .choice(["f32", "f16", "bf16"]), default: .text("f16"), summary: "What split and changed weights are stored in."),
@@ -31,7 +32,7 @@ struct Lower: DeclaredPass {
         let work = graph.online?.runtimeWork ?? ""
         let before = graph.tensors.map(\.history.count)
         if !takesBack {
-            graph.online?.residualRotation = nil
+            if graph.online?.turnsStream == false { graph.online?.residualRotations = [] }
             graph.online?.valueRotations = []
         }
         try graph.takeBackRotations()

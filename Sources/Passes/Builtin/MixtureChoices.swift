@@ -14,10 +14,13 @@ struct MixtureChoices {
     private let decisions: [Int?]
     private let hasImportance: Bool
     private var choices: [MixtureKey: [String: MixtureChoice]] = [:]
+    /// What stands beside weights that are rounded with their Hessians, if anything does.
+    private let residual: ResidualRounding?
     /// By rule and GGUF name.
-    private var reallocated: [Int: [String: GGMLType]] = [:]
+    private var reallocated: [Int: [String: TypeBudget.Share]] = [:]
 
-    init(_ graph: TensorGraph, rules: [Rule], decisions: [Int?], hasImportance: Bool) {
+    init(_ graph: TensorGraph, rules: [Rule], decisions: [Int?], hasImportance: Bool, residual: ResidualRounding?) {
+        self.residual = residual
         self.graph = graph
         self.rules = rules
         self.decisions = decisions
@@ -34,8 +37,23 @@ struct MixtureChoices {
     mutating func choice(ofRule place: Int, for tensor: LazyTensor) throws -> MixtureChoice? {
         guard let named = try choice(rules[place].type, for: tensor, hasImportance: hasImportance) else { return nil }
         guard rules[place].options.boolean("reallocate") else { return named }
-        guard let type = try types(reallocatedBy: place)[graph.ggufName(of: tensor.info)] else { return named }
-        return MixtureChoice(type: type, wanted: nil)
+        guard let share = try shares(reallocatedBy: place)[graph.ggufName(of: tensor.info)] else { return named }
+        return MixtureChoice(type: share.type, wanted: nil)
+    }
+
+    /// The rank of a weight's residual; `nil` when it gets none.
+    mutating func residualRank(ofRule place: Int, for tensor: LazyTensor) throws -> Int? {
+        guard let residual, takesResidual(tensor.info, ofRule: place) else { return nil }
+        if rules[place].options.boolean("reallocate"), let share = try shares(reallocatedBy: place)[graph.ggufName(of: tensor.info)] {
+            return share.rank == 0 ? nil : share.rank
+        }
+        return residual.fits(tensor.info.shape, rank: residual.rank) ? residual.rank : nil
+    }
+
+    /// GGUF stacks experts, and adapters of stacks are not what every runtime knows.
+    private func takesResidual(_ info: TensorInfo, ofRule place: Int) -> Bool {
+        residual != nil && rules[place].options.rounding("rounding").method is GPTQ && graph.isLayerWeight(info)
+            && graph.model?.match(name: info.name)?.rule.stacksExperts == false
     }
 
     private mutating func choice(_ type: TargetType, for tensor: LazyTensor, hasImportance: Bool) throws -> MixtureChoice? {
@@ -55,8 +73,9 @@ struct MixtureChoices {
         }
     }
 
-    /// Types for all tensors of a rule in no more bytes than its own types take, without an importance matrix or with one.
-    private mutating func types(reallocatedBy place: Int) throws -> [String: GGMLType] {
+    /// Types, and ranks of residuals, for all tensors of a rule in no more bytes than its own types take, without an importance
+    /// matrix or with one, or than it says.
+    private mutating func shares(reallocatedBy place: Int) throws -> [String: TypeBudget.Share] {
         if let known = reallocated[place] { return known }
         guard let model = graph.model else {
             throw graph.modelProblem ?? PipelineError.cannotApply(pass: "quantize", why: "'reallocate' needs a model with a configuration")
@@ -72,12 +91,21 @@ struct MixtureChoices {
             else { continue }
             plain += TypeBudget.byteCount(shape, first.type)
             weighted += TypeBudget.byteCount(shape, second.type)
-            weights.append(TypeBudget.Weight(name: match.ggufName, shape: shape, role: match.role, isTied: model.isTied))
+            weights.append(
+                TypeBudget.Weight(
+                    name: match.ggufName, shape: shape, role: match.role, isTied: model.isTied,
+                    takesResidual: takesResidual(tensor.info, ofRule: place)))
         }
-        // A thousandth is left for what the header says. Where nothing smaller is to be had, there is nothing to deal out.
-        let types = TypeBudget(byteCount: min(plain, weighted) / 1000 * 999).types(for: weights) ?? [:]
-        reallocated[place] = types
-        return types
+        // A thousandth is left for what the header says.
+        let options = rules[place].options
+        let bits = options.has("bits") ? options.number("bits") : nil
+        let weightCount = weights.reduce(0) { $0 + $1.shape.reduce(1, *) }
+        let byteCount = bits.map { Int(Double(weightCount) * $0 / 8) } ?? min(plain, weighted)
+        let shares = TypeBudget(byteCount: byteCount / 1000 * 999, residual: residual).shares(for: weights)
+        if shares == nil, bits != nil { throw options.error("fewer than the smallest types take", option: "bits") }
+        // Where a rule's types are the smallest, there is nothing to deal out.
+        reallocated[place] = shares ?? [:]
+        return shares ?? [:]
     }
 
     private mutating func all(_ mixture: Mixture, hasImportance: Bool) throws -> [String: MixtureChoice] {

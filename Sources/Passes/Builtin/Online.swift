@@ -10,8 +10,9 @@ struct Online: DeclaredPass {
             Changes no weights. Records bit widths, which 'resq eval' and 'resq generate' then compute with: asymmetric \
             codes, per token for inputs that come from the residual stream and for the input of down, per token and head \
             for the input of o, keys and values, with scales of their own for the low, middle and high parts that \
-            'resq.rotate' made. A width of 16 leaves numbers as they are. The head's input is never rounded. The model is \
-            written as GGUF under the architecture 'resq'.
+            'resq.rotate' made; with 'activation-group' every so many neighbours of a linear input have their own. A width of \
+            16 leaves numbers as they are. The head's input is never rounded. The model is written as GGUF under the \
+            architecture 'resq'.
             """,
         options: [
             OptionDeclaration("activations", widths, default: .integer(4), summary: "Bits of the inputs of linear layers: 2 to 8, or 16."),
@@ -19,6 +20,9 @@ struct Online: DeclaredPass {
             OptionDeclaration(
                 "activations-low", .integer(2...8), default: .absent, summary: "Bits of their low part; by default 2, or 8 beside 8."),
             OptionDeclaration("down", widths, default: .absent, summary: "Bits of the input of down; by default those of 'activations'."),
+            OptionDeclaration(
+                "activation-group", .integer(8...65536), default: .absent,
+                summary: "How many neighbours of a linear layer's input share a scale; by default all of a part."),
             OptionDeclaration("kv", widths, default: .integer(4), summary: "Bits of keys and values: 2 to 8, or 16."),
             OptionDeclaration("kv-high", .integer(2...8), default: .absent, summary: "Bits of their high part; by default 8."),
             OptionDeclaration("kv-low", .integer(2...8), default: .absent, summary: "Bits of their low part; by default 2, or 8 beside 8."),
@@ -33,6 +37,7 @@ struct Online: DeclaredPass {
 
     private let activations: PartBits?
     private let down: Int?
+    private let group: Int?
     private let keyValues: PartBits?
     private let keyRotation: Int?
     private let rotatesKeys: Bool
@@ -40,6 +45,7 @@ struct Online: DeclaredPass {
     init(options: PassOptions) throws(RecipeError) {
         activations = try Self.bits("activations", options)
         down = try Self.width(options.has("down") ? "down" : "activations", options)
+        group = options.has("activation-group") ? options.integer("activation-group") : nil
         keyValues = try Self.bits("kv", options)
         rotatesKeys = options.boolean("rotates-keys")
         keyRotation = try Self.width("key-rotation", options)
@@ -69,7 +75,8 @@ struct Online: DeclaredPass {
             online.keys = SubspaceWidths(middle: model.hyperparameters.headDimension)
         }
         let rounding = ActivationRounding(
-            activations: activations, down: down, keyValues: keyValues, keyRotation: online.keyRotations.isEmpty ? nil : keyRotation)
+            activations: activations, down: down, activationGroup: activations == nil && down == nil ? nil : group, keyValues: keyValues,
+            keyRotation: online.keyRotations.isEmpty ? nil : keyRotation)
         online.rounding = rounding == ActivationRounding() ? nil : rounding
         graph.online = online
     }

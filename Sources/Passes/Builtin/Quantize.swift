@@ -18,8 +18,9 @@ struct Quantize: DeclaredPass {
             """,
         options: [
             OptionDeclaration(
-                "rules", .rules(mixtures: Mixture.allCases.map(\.rawValue), extra: [Quantize.rounding, Quantize.reallocate]), default: .required,
-                summary: "Which tensors get which type; the last rule that matches decides."),
+                "rules",
+                .rules(mixtures: Mixture.allCases.map(\.rawValue), extra: [Quantize.rounding, Quantize.reallocate, Quantize.bits]),
+                default: .required, summary: "Which tensors get which type; the last rule that matches decides."),
             OptionDeclaration(
                 "imatrix", .path, default: .absent,
                 summary: "An importance matrix, as llama-imatrix or 'calibrate --imatrix' writes it."),
@@ -37,7 +38,10 @@ struct Quantize: DeclaredPass {
                 summary: "For gptq: use only the first so many sequences of the calibration."),
             OptionDeclaration(
                 "residual-rank", .integer(0...1024), default: .integer(0),
-                summary: "For gptq: the rank of a low-rank residual beside each weight, written as a LoRA adapter; 0 for none."),
+                summary: """
+                    For gptq: the rank of a low-rank residual beside each weight, written as a LoRA adapter; 0 for none. With \
+                    'reallocate' the largest: each weight gets the multiple of 32 that pays.
+                    """),
             OptionDeclaration(
                 "residual-type", .choice(ResidualRounding.types), default: .text("q4_0"),
                 summary: "The type of the residual's factors; all but f16 need a rank that is a multiple of 32."),
@@ -55,6 +59,11 @@ struct Quantize: DeclaredPass {
         "reallocate", .boolean, default: .boolean(false),
         summary: "Deal the bytes that the rule's tensors would take out anew, to where they lower the divergence most.")
 
+    /// How many bytes a reallocating rule deals out, where not those of its types.
+    private static let bits = OptionDeclaration(
+        "bits", .number(1...32), default: .absent,
+        summary: "With 'reallocate': bits per weight to deal out, a residual's included, whatever the type takes.")
+
     private let rules: [Rule]
     private let matrixPath: String?
     private let damping: Double
@@ -66,6 +75,9 @@ struct Quantize: DeclaredPass {
     init(options: PassOptions) throws(RecipeError) {
         rules = options.rules("rules")
         matrixPath = options.has("imatrix") ? options.text("imatrix") : nil
+        for rule in rules where rule.options.has("bits") && !rule.options.boolean("reallocate") {
+            throw rule.options.error("needs 'reallocate: true'", option: "bits")
+        }
         damping = options.number("damping")
         actOrder = options.boolean("act-order")
         sweeps = options.integer("sweeps")
@@ -82,7 +94,7 @@ struct Quantize: DeclaredPass {
     func rewrite(_ graph: inout TensorGraph, in context: PassContext) throws {
         let decisions = try rules.decisions(for: graph.facts)
         var importance = try matrixPath.map { try QuantizeImportance(path: $0, context: context) }
-        var mixtures = MixtureChoices(graph, rules: rules, decisions: decisions, hasImportance: importance != nil)
+        var mixtures = MixtureChoices(graph, rules: rules, decisions: decisions, hasImportance: importance != nil, residual: residual)
         var fallbacks: [String] = []
         var requantized = 0
         var decision = decisions.makeIterator()
@@ -90,6 +102,7 @@ struct Quantize: DeclaredPass {
         var calibrated: [String: GGMLType] = [:]
         var splits: [String: SplitLayout] = [:]
         var methods: [String: any RoundingMethod] = [:]
+        var ranks: [String: Int] = [:]
         var notRounded: [String: Set<String>] = [:]
         try graph.mapTensors { tensor in
             guard let place = decision.next() ?? nil else { return [tensor] }
@@ -140,7 +153,11 @@ struct Quantize: DeclaredPass {
                 if graphBefore.isLayerWeight(tensor.info) || graphBefore.isHead(tensor.info) {
                     if isRounded {
                         calibrated[tensor.info.name] = choice.type
-                        if !(method is GPTQ) { methods[tensor.info.name] = method }
+                        if method is GPTQ {
+                            ranks[tensor.info.name] = try mixtures.residualRank(ofRule: place, for: tensor)
+                        } else {
+                            methods[tensor.info.name] = method
+                        }
                         return [tensor.noting("\(note), \(methodName)")]
                     }
                     notRounded[methodName, default: []].insert(choice.type.name)
@@ -167,7 +184,7 @@ struct Quantize: DeclaredPass {
             graph.importance = importance.record
         }
         if !calibrated.isEmpty || !splits.isEmpty {
-            try round(calibrated, splits, methods, of: &graph, original: graphBefore, in: context)
+            try round(calibrated, splits, methods, ranks, of: &graph, original: graphBefore, in: context)
         } else if residual != nil {
             throw PipelineError.cannotApply(pass: "quantize", why: "a residual is for weights that 'rounding: gptq' rounds, and there are none")
         }
@@ -189,21 +206,14 @@ struct Quantize: DeclaredPass {
     ///   - graph: with everything rounded that is rounded to nearest.
     ///   - original: with nothing rounded.
     private func round(
-        _ types: [String: GGMLType], _ splits: [String: SplitLayout], _ methods: [String: any RoundingMethod], of graph: inout TensorGraph, original: TensorGraph,
+        _ types: [String: GGMLType], _ splits: [String: SplitLayout], _ methods: [String: any RoundingMethod], _ ranks: [String: Int],
+        of graph: inout TensorGraph, original: TensorGraph,
         in context: PassContext
     ) throws {
         var rounding = BlockTypeRounding(
             types: types, splits: splits, damping: damping, actOrder: actOrder, sweeps: sweeps, sequences: sequences, methods: methods)
         rounding.tiedEmbedding = graph.tensors.map(\.info).first { types[$0.name] != nil && graph.model?.match(name: $0.name)?.role == .embedding }?.name
-        if let residual {
-            // GGUF stacks experts, and adapters of stacks are not what every runtime knows.
-            let additional = graph.tensors.map(\.info).filter { info in
-                types[info.name] != nil && graph.isLayerWeight(info) && graph.model?.match(name: info.name)?.rule.stacksExperts == false
-                    && residual.fits(rowCount: info.rowCount, columnCount: info.columnCount)
-            }
-            rounding.residual = residual
-            rounding.withResidual = Set(additional.map(\.name))
-        }
+        (rounding.residual, rounding.ranks) = (residual, ranks)
         let analysis = try rounding.analysis(of: graph, original: original, in: context)
         context.perform(analysis)
         try graph.mapTensors { tensor in
@@ -212,8 +222,10 @@ struct Quantize: DeclaredPass {
             let info = try TensorInfo(name: name, encoding: encoding, shape: tensor.info.shape)
             return [LazyTensor(info: info, operation: RoundedRows(name: name, input: tensor, rounding: analysis), history: tensor.history)]
         }
-        for tensor in graph.tensors where rounding.withResidual.contains(tensor.info.name) {
-            graph.additions.append(try rounding.residual!.addition(to: tensor.info, analysis))
+        guard let residual else { return }
+        for tensor in graph.tensors {
+            guard let rank = ranks[tensor.info.name] else { continue }
+            graph.additions.append(try residual.addition(to: tensor.info, rank: rank, analysis))
         }
     }
 }
@@ -228,7 +240,7 @@ extension TensorGraph {
     }
 
     /// Whether a tensor is a linear weight inside a layer, with an input that a calibration can see.
-    fileprivate func isLayerWeight(_ info: TensorInfo) -> Bool {
+    func isLayerWeight(_ info: TensorInfo) -> Bool {
         guard let match = model?.match(name: info.name), match.layer != nil else { return false }
         return match.role.family == .linear || match.role.family == .expert
     }

@@ -32,6 +32,9 @@ struct Rotate: DeclaredPass {
                 "high-fraction", .number(0...0.9), default: .number(0.125), summary: "The share of the dimensions for high precision."),
             OptionDeclaration(
                 "low-fraction", .number(0...0.9), default: .number(0), summary: "The share of the dimensions for low precision."),
+            OptionDeclaration(
+                "per-layer", .boolean, default: .boolean(false),
+                summary: "Whether each layer has a basis of its own for the residual stream, which the runtime turns from one to the next."),
             OptionDeclaration("seed", .integer(0...Int.max), default: .integer(0), summary: "Seed of the random matrices."),
         ])
 
@@ -50,7 +53,12 @@ struct Rotate: DeclaredPass {
         settings = RotationSettings(
             basis: basis, kind: RotationKind(rawValue: options.text("rotation"))!,  // one of the declared choices
             lowFraction: options.number("low-fraction"), highFraction: options.number("high-fraction"),
-            seed: UInt64(options.integer("seed")))
+            isPerLayer: options.boolean("per-layer"), seed: UInt64(options.integer("seed")))
+        switch basis {
+        case .identity, .hadamard, .random:
+            if settings.isPerLayer { throw options.error("layers differ in data alone: needs 'pca' or a file as 'basis'", option: "per-layer") }
+        case .principal, .file: break
+        }
         guard settings.lowFraction + settings.highFraction < 1 else {
             throw options.error("with the high fraction, nothing is left for the middle", option: "low-fraction")
         }

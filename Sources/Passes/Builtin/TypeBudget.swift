@@ -1,4 +1,5 @@
 import Formats
+import Foundation
 import Models
 
 /// Types for the tensors of a model that together take no more bytes than a mixture of llama.cpp's would.
@@ -21,42 +22,74 @@ struct TypeBudget {
         var role: TensorRole
         /// Whether an embedding is the head, too.
         var isTied: Bool
+        /// Whether a low-rank residual may stand beside it.
+        var takesResidual: Bool
+    }
+
+    /// What a weight gets.
+    struct Share: Equatable {
+        var type: GGMLType
+        /// Of the residual; 0 for none.
+        var rank = 0
     }
 
     /// The largest sum of bytes.
     let byteCount: Int
+    /// The residual that weights may have, if any.
+    var residual: ResidualRounding?
 
-    /// - Returns: the type of each weight, by name; `nil` when even the smallest types do not fit.
-    func types(for weights: [Weight]) -> [String: GGMLType]? {
-        var ladders: [[Rung]] = []
-        var (places, used) = ([Int](repeating: 0, count: weights.count), 0)
-        for weight in weights {
-            ladders.append(Self.ladder(columnCount: weight.shape.last ?? 1))
-            used += Self.byteCount(weight.shape, ladders.last![0].type)
-        }
+    /// - Returns: the share of each weight, by name; `nil` when even the smallest types do not fit.
+    func shares(for weights: [Weight]) -> [String: Share]? {
+        var shares = weights.map { Share(type: Self.ladder(columnCount: $0.shape.last ?? 1)[0].type) }
+        var used = zip(weights, shares).reduce(0) { $0 + byteCount($1.0, $1.1) }
         guard used <= byteCount else { return nil }
         // Tensors of one role share its sensitivity.
-        let shares = weights.reduce(into: [TensorRole: Double]()) { $0[$1.role, default: 0] += 1 }
-        while let step = bestStep(weights, shares, ladders, places, room: byteCount - used) {
+        let counts = weights.reduce(into: [TensorRole: Double]()) { $0[$1.role, default: 0] += 1 }
+        while let step = bestStep(weights, counts, shares, room: byteCount - used) {
             used += step.byteCount
-            places[step.weight] += 1
+            shares[step.weight] = step.share
         }
-        return Dictionary(uniqueKeysWithValues: weights.indices.map { (weights[$0].name, ladders[$0][places[$0]].type) })
+        return Dictionary(uniqueKeysWithValues: zip(weights.map(\.name), shares))
     }
 
     private func bestStep(
-        _ weights: [Weight], _ shares: [TensorRole: Double], _ ladders: [[Rung]], _ places: [Int], room: Int
-    ) -> (weight: Int, byteCount: Int)? {
-        var best: (weight: Int, byteCount: Int, gain: Double)?
-        for index in weights.indices where places[index] + 1 < ladders[index].count {
-            let (now, next) = (ladders[index][places[index]], ladders[index][places[index] + 1])
-            let more = Self.byteCount(weights[index].shape, next.type) - Self.byteCount(weights[index].shape, now.type)
-            guard more <= room else { continue }
-            let gain = Self.sensitivity(weights[index]) / shares[weights[index].role]! * (now.error - next.error) / Double(more)
-            // Of equals the first, so that early layers come first.
-            if gain > best?.gain ?? 0 { best = (index, more, gain) }
+        _ weights: [Weight], _ counts: [TensorRole: Double], _ shares: [Share], room: Int
+    ) -> (weight: Int, share: Share, byteCount: Int)? {
+        var best: (weight: Int, share: Share, byteCount: Int, gain: Double)?
+        for (index, (weight, now)) in zip(weights, shares).enumerated() {
+            for next in steps(from: now, of: weight) {
+                let more = byteCount(weight, next) - byteCount(weight, now)
+                guard more <= room else { continue }
+                let gain = Self.sensitivity(weight) / counts[weight.role]! * (error(weight, now) - error(weight, next)) / Double(more)
+                // Of equals the first, so that early layers come first.
+                if gain > best?.gain ?? 0 { best = (index, next, more, gain) }
+            }
         }
-        return best.map { ($0.weight, $0.byteCount) }
+        return best.map { ($0.weight, $0.share, $0.byteCount) }
+    }
+
+    /// One type, or one step of rank, further.
+    private func steps(from share: Share, of weight: Weight) -> [Share] {
+        let ladder = Self.ladder(columnCount: weight.shape.last ?? 1)
+        var steps: [Share] = []
+        if let place = ladder.firstIndex(where: { $0.type == share.type }), place + 1 < ladder.count {
+            steps.append(Share(type: ladder[place + 1].type, rank: share.rank))
+        }
+        let rank = share.rank + ResidualRounding.rankStep
+        if weight.takesResidual, residual?.fits(weight.shape, rank: rank) == true { steps.append(Share(type: share.type, rank: rank)) }
+        return steps
+    }
+
+    /// ε² of what type and residual leave.
+    private func error(_ weight: Weight, _ share: Share) -> Double {
+        let ladder = Self.ladder(columnCount: weight.shape.last ?? 1)
+        let nearest = ladder.first { $0.type == share.type }?.error ?? 0
+        return nearest * Self.left(byRank: Double(share.rank) / Double(weight.shape.min() ?? 1))
+    }
+
+    private func byteCount(_ weight: Weight, _ share: Share) -> Int {
+        Self.byteCount(weight.shape, share.type)
+            + (share.rank == 0 ? 0 : residual?.byteCount(weight.shape, rank: share.rank, name: weight.name) ?? 0)
     }
 
     /// Bytes in a file, where every tensor begins at a multiple of 32.
@@ -86,6 +119,9 @@ struct TypeBudget {
             Rung(type: .q8_0, error: 0.0000306),
         ]
     }
+
+    /// The share of the divergence that a residual leaves; its rank is a fraction of the weight's smaller side.
+    private static func left(byRank fraction: Double) -> Double { exp(-10 * fraction) }
 
     /// κ of all tensors of a role together, in units of that of all query projections: the divergence of SmolLM2-135M on
     /// WikiText-2 when nothing but the role is rounded to Q4_0, 0.014 for q. Embeddings count almost twice, since no Hessian

@@ -51,7 +51,7 @@ extension TensorGraph {
     }
 
     /// What a search for principal directions takes beside the walk.
-    func basesWork(tokens: Int, parts: RotationParts, weighsWeights: Bool) -> WorkEstimate {
+    func basesWork(tokens: Int, parts: RotationParts, weighsWeights: Bool, isPerLayer: Bool) -> WorkEstimate {
         var work = WorkEstimate()
         guard let numbers = model?.hyperparameters else { return work }
         func cube(_ n: Int) -> Double { Double(n) * Double(n) * Double(n) }
@@ -59,7 +59,7 @@ extension TensorGraph {
         let square = Double(head) * Double(head) * Double(tokens) * layers
         if parts.contains(.residual) {
             work[.moments] += 2 * layers * Double(tokens) * Double(hidden) * Double(hidden)
-            work[.eigenvectors] += cube(hidden)
+            work[.eigenvectors] += cube(hidden) * (isPerLayer ? layers : 1)
             if weighsWeights { work[.moments] += tokenProducts.all / 2 * Double(hidden) }
         }
         if parts.contains(.values) {

@@ -8,7 +8,7 @@ import ResQ
 ///
 /// - Throws: `FormatError` naming the file and the tensor that is missing or of another shape: the file is another model's.
 func basesFile(
-    _ source: any TensorSource, path: String, for graph: TensorGraph, parts: RotationParts, pass: String, in context: PassContext
+    _ source: any TensorSource, path: String, for graph: TensorGraph, parts: RotationParts, isPerLayer: Bool, pass: String, in context: PassContext
 ) throws -> any RotationBases {
     guard let model = graph.model else { throw PipelineError.cannotApply(pass: pass, why: "the architecture is unknown") }
     guard case .safetensors(let metadata) = source.manifest.metadata else {
@@ -33,11 +33,12 @@ func basesFile(
             for layer in 0..<numbers.layers {
                 for place in ["attention", "mlp"] { try file.check("layers.\(layer).\(place)\(suffix)", shape: [hidden, hidden]) }
             }
-        } else {
+        } else if !isPerLayer {
             try file.check("residual", shape: [hidden, hidden])
         }
     }
     for layer in 0..<numbers.layers {
+        if parts.contains(.residual), isPerLayer, !isStatistics { try file.check("layers.\(layer).residual", shape: [hidden, hidden]) }
         if parts.contains(.values) { try file.check("layers.\(layer).values\(suffix)", shape: [heads, head, head]) }
         if parts.contains(.keys) {
             try file.check("layers.\(layer).keys\(suffix)", shape: isStatistics ? [heads, head, head] : [head, head])
@@ -92,7 +93,9 @@ struct GivenBases: RotationBases {
     var isOrthogonal = false
 
     var summary: String { "given bases" }
-    func residual() throws -> Matrix<Double> { try bases("residual", order: numbers.hidden)[0] }
+    func residual(layer: Int?) throws -> Matrix<Double> {
+        try bases(layer.map { "layers.\($0).residual" } ?? "residual", order: numbers.hidden)[0]
+    }
     func values(layer: Int) throws -> [Matrix<Double>] { try bases("layers.\(layer).values", order: numbers.headDimension) }
     func keys(layer: Int) throws -> Matrix<Double> { try bases("layers.\(layer).keys", order: numbers.headDimension)[0] }
 
@@ -111,7 +114,7 @@ struct GivenBases: RotationBases {
 
 /// The principal directions of calibration statistics.
 ///
-///     residual: Σ over layers and both norms of D⁻¹ S D⁻¹    D = diag(gain of the norm), as far as it is folded now
+///     residual: Σ over layers, or for one, and both norms of D⁻¹ S D⁻¹    D = diag(gain of the norm), as far as it is folded now
 ///     values: S of each head        keys: Σ over heads of S
 struct StatisticsBases: RotationBases {
     let file: TensorFile
@@ -121,10 +124,10 @@ struct StatisticsBases: RotationBases {
 
     var summary: String { "principal directions of statistics" }
 
-    func residual() throws -> Matrix<Double> {
+    func residual(layer: Int?) throws -> Matrix<Double> {
         let order = numbers.hidden
         var sum = Matrix<Double>(rowCount: order, columnCount: order)
-        for layer in 0..<numbers.layers {
+        for layer in layer.map({ $0..<$0 + 1 }) ?? 0..<numbers.layers {
             for place in ["attention", "mlp"] {
                 let moments = try file.matrices("layers.\(layer).\(place).second_moment", order: order)[0]
                 let scales = try gains[layer][place]?.values().map { $0 == 0 ? 0 : 1 / Double($0) } ?? Array(repeating: 1, count: order)

@@ -17,7 +17,7 @@ final class ModelRotations: Sendable {
     private let made = Mutex(Made())
 
     private struct Made {
-        var residual: BlockRotation?
+        var residual: [Int: BlockRotation] = [:]
         var head: BlockRotation?
         var values: [Int: BlockRotation] = [:]
         var keys: [Int: Matrix<Double>] = [:]
@@ -33,13 +33,14 @@ final class ModelRotations: Sendable {
     }
 
     /// U_A: one block of the residual stream's width.
-    func residual() throws -> BlockRotation {
+    /// - Parameter layer: 0 where all layers share it.
+    func residual(layer: Int) throws -> BlockRotation {
         try made.withLock { made in
-            if let rotation = made.residual { return rotation }
-            let basis = try bases?.residual() ?? basis(width: hidden, .residualBasis)
+            if let rotation = made.residual[layer] { return rotation }
+            let basis = try bases?.residual(layer: settings.isPerLayer ? layer : nil) ?? basis(width: hidden, .residualBasis)
             let inner = try settings.inner(width: hidden, stream: .residualRotation)
             let rotation = basis.map { BlockRotation(blocks: [inner.composed(after: $0)]) } ?? inner
-            made.residual = rotation
+            made.residual[layer] = rotation
             return rotation
         }
     }
@@ -97,7 +98,8 @@ protocol RotationBases: Sendable {
     /// One phrase that says where they come from.
     var summary: String { get }
     /// `[hidden, hidden]`.
-    func residual() throws -> Matrix<Double>
+    /// - Parameter layer: `nil` for the basis that all layers share.
+    func residual(layer: Int?) throws -> Matrix<Double>
     /// `[h, h]` for each key-value head.
     func values(layer: Int) throws -> [Matrix<Double>]
     /// `[h, h]`.

@@ -7,11 +7,13 @@ import Synchronization
 /// Does in the engine what a runtime of the artifact would do: online transforms and rounding.
 ///
 ///     input of down:  x ← Q(T x)        other linear inputs:  x ← Q(x)
+///     stream after layer l, where each layer has its own U_A:    x ← x U_A(l)ᵀ U_A(l+1)
 ///     queries:        q ← Q₈(q) Q₈(U_C)     keys:  k ← Q(Q₈(k) Q₈(U_C))     values:  v ← Q(v)
 ///
 /// Scales are found from the numbers, asymmetric: per token for inputs that come from the residual stream and for the
-/// input of down, per token and head for the input of o, keys and values; each part of a row has its own. Source: ResQ
-/// (arXiv 2412.14363), section 4 and its research code.
+/// input of down, per token and head for the input of o, keys and values; each part of a row has its own, and of the inputs
+/// of linear layers each group of a part, where there are groups. Source: ResQ (arXiv 2412.14363), section 4 and its
+/// research code.
 final class OnlineHooks: ForwardHooks {
     private let online: OnlineTransforms
     private let headDimension: Int
@@ -20,6 +22,9 @@ final class OnlineHooks: ForwardHooks {
     private let threadCount: Int
     /// Q₈(U_C)ᵀ of each layer, made when the layer is reached.
     private let keyRotations: [Once<[Float]>]
+    /// (U_A(l)ᵀ U_A(l+1))ᵀ of the layers reached so far, or, of large ones, of the last alone.
+    private let turns = Mutex<[Int: [Float]]>([:])
+    private static let turnsBudget = 64 << 20  // floats
     private let transforms = Mutex<[Int: HadamardTransform]>([:])
 
     init(_ online: OnlineTransforms, model: ModelDescription, threadCount: Int) {
@@ -35,16 +40,21 @@ final class OnlineHooks: ForwardHooks {
         let rounding = online.rounding
         switch place {
         case .attention, .mlp:
-            if let bits = rounding?.activations { try round(&rows, columnCount, online.residual, bits, includesZero: true) }
+            if let bits = rounding?.activations {
+                try round(&rows, columnCount, online.residual, bits, group: rounding?.activationGroup, includesZero: true)
+            }
         case .attentionOutput:
-            if let bits = rounding?.activations { try round(&rows, columnCount, online.values, bits, includesZero: false) }
+            if let bits = rounding?.activations {
+                try round(&rows, columnCount, online.values, bits, group: rounding?.activationGroup, includesZero: false)
+            }
         case .mlpOutput, .expertOutput, .sharedExpertOutput:
             if let seed = online.downSeed {
                 try transform(order: columnCount, seed: seed).apply(to: &rows, threadCount: threadCount)
             }
             if let bits = rounding?.down {
                 try round(
-                    &rows, columnCount, SubspaceWidths(middle: columnCount), PartBits(low: bits, middle: bits, high: bits), includesZero: true)
+                    &rows, columnCount, SubspaceWidths(middle: columnCount), PartBits(low: bits, middle: bits, high: bits),
+                    group: rounding?.activationGroup, includesZero: true)
             }
         case .expert, .head: break  // rounded before they were routed; the head stays in 16 bits
         }
@@ -61,11 +71,32 @@ final class OnlineHooks: ForwardHooks {
         if let bits = online.rounding?.keyValues { try round(&rows, keyWidth, online.values, bits, includesZero: false) }
     }
 
+    func stream(after layer: Int, rows: inout MutableSpan<Float>, columnCount: Int) throws {
+        guard online.turnsStream, layer + 1 < online.residualRotations.count else { return }
+        let turn = try turn(after: layer, width: columnCount)
+        let copy = rows.span.array
+        applyLinear(
+            copy.span, xStride: columnCount, rowCount: copy.count / columnCount, weight: turn.span, inputCount: columnCount,
+            outputCount: columnCount, into: &rows, yStride: columnCount, threadCount: threadCount)
+    }
+
+    private func turn(after layer: Int, width: Int) throws -> [Float] {
+        try turns.withLock { turns in
+            if let turn = turns[layer] { return turn }
+            let (here, next) = (LazyRotation(reading: online.residualRotations[layer]), LazyRotation(reading: online.residualRotations[layer + 1]))
+            let turn = Matrix.product(try next.make().blocks[0], try here.make().blocks[0], transposeA: true).elements.map { Float($0) }
+            if online.residualRotations.count * width * width > Self.turnsBudget { turns = [:] }
+            turns[layer] = turn
+            return turn
+        }
+    }
+
     /// Rounds rows of whole groups, each as wide as the parts together.
     private func round(
-        _ rows: inout MutableSpan<Float>, _ columnCount: Int, _ widths: SubspaceWidths, _ bits: PartBits, includesZero: Bool
+        _ rows: inout MutableSpan<Float>, _ columnCount: Int, _ widths: SubspaceWidths, _ bits: PartBits, group: Int? = nil,
+        includesZero: Bool
     ) throws {
-        let quantizer = ActivationQuantizer(subspaces: widths.subspaces(bits), includesZero: includesZero)
+        let quantizer = ActivationQuantizer(subspaces: widths.subspaces(bits, group: group), includesZero: includesZero)
         do throws(ResQError) {
             try quantizer.apply(to: &rows, columnCount: columnCount, threadCount: threadCount)
         } catch .notFinite(let row, _) {

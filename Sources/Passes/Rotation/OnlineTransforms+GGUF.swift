@@ -6,21 +6,23 @@ import Models
 //
 //     general.architecture              "resq"
 //     resq.base_architecture            string     what `general.architecture` would be
-//     resq.online.version               u32        2
+//     resq.online.version               u32        3
 //     resq.online.residual.widths       [u32; 3]   dimensions of low, middle, high
 //     resq.online.values.widths         [u32; 3]   the same for a head of the values
 //     resq.online.keys.widths           [u32; 3]   the same for a head of the keys
 //     resq.online.residual.rotated      bool       residual_rotation.weight [d, d] is there
+//     resq.online.residual.per_layer    bool       it is blk.N.residual_rotation.weight, for every layer
 //     resq.online.values.rotated        bool       blk.N.attn_value_rotation.weight [key-value heads, h, h] is there for every layer
 //     resq.online.keys.rotated          bool       blk.N.attn_key_rotation.weight [h, h] is there for every layer
 //     resq.online.down.transformed      bool       the next key is there
 //     resq.online.down.transform_seed   u64
 //     resq.online.activations.bits      [u32; 3]   of low, middle, high; when they are rounded, as for the next
 //     resq.online.down.bits             u32
+//     resq.online.activations.group     u32        neighbours that share a scale; absent for all of a part
 //     resq.online.key_values.bits       [u32; 3]
 //     resq.online.key_rotation.bits     u32
 //
-// Version 1 had neither the rotations of the stream and of values nor the three keys that end in `rotated` and
+// Version 2 knew no groups and one rotation of the stream. Version 1 had neither the rotations of the stream and of values nor the three keys that end in `rotated` and
 // `transformed`, but for that of the keys.
 
 extension OnlineTransforms {
@@ -28,18 +30,20 @@ extension OnlineTransforms {
     func describe(in metadata: inout GGUFMetadata) throws(ModelError) {
         guard let base = metadata["general.architecture"]?.string else { throw ModelError(.missingKey(key: "general.architecture")) }
         metadata["general.architecture"] = .string(OnlineDescription.architecture)
-        metadata["resq.online.version"] = .u32(2)
+        metadata["resq.online.version"] = .u32(3)
         metadata["resq.base_architecture"] = .string(base)
         metadata["resq.online.residual.widths"] = residual.value
         metadata["resq.online.values.widths"] = values.value
         metadata["resq.online.keys.widths"] = keys.value
-        metadata["resq.online.residual.rotated"] = .bool(residualRotation != nil)
+        metadata["resq.online.residual.rotated"] = .bool(!residualRotations.isEmpty)
+        metadata["resq.online.residual.per_layer"] = .bool(turnsStream)
         metadata["resq.online.values.rotated"] = .bool(!valueRotations.isEmpty)
         metadata["resq.online.keys.rotated"] = .bool(!keyRotations.isEmpty)
         metadata["resq.online.down.transformed"] = .bool(downSeed != nil)
         if let downSeed { metadata["resq.online.down.transform_seed"] = .u64(downSeed) }
         if let bits = rounding?.activations { metadata["resq.online.activations.bits"] = bits.value }
         if let bits = rounding?.down { metadata["resq.online.down.bits"] = .u32(UInt32(bits)) }
+        if let group = rounding?.activationGroup { metadata["resq.online.activations.group"] = .u32(UInt32(group)) }
         if let bits = rounding?.keyValues { metadata["resq.online.key_values.bits"] = bits.value }
         if let bits = rounding?.keyRotation { metadata["resq.online.key_rotation.bits"] = .u32(UInt32(bits)) }
     }
@@ -47,6 +51,7 @@ extension OnlineTransforms {
     /// What the runtime does, for messages.
     var runtimeWork: String {
         [
+            turnsStream ? "the residual stream is turned from layer to layer" : nil,
             keyRotations.isEmpty ? nil : "queries and keys are rotated", downSeed == nil ? nil : "the inputs of down are transformed",
             rounding == nil ? nil : "activations are rounded",
         ].compactMap(\.self).joined(separator: ", ")
@@ -77,8 +82,8 @@ struct OnlineDescription {
     ) throws(ModelError) {
         guard case .gguf(var metadata) = container, metadata["general.architecture"]?.string == Self.architecture else { return nil }
         guard let version = metadata["resq.online.version"]?.integer else { throw ModelError(.missingKey(key: "resq.online.version"), path: path) }
-        guard (1...2).contains(version) else {
-            throw ModelError(.invalidKey(key: "resq.online.version", found: "\(version)", expected: "1 or 2"), path: path)
+        guard (1...3).contains(version) else {
+            throw ModelError(.invalidKey(key: "resq.online.version", found: "\(version)", expected: "1 to 3"), path: path)
         }
         self.version = version
         guard let base = metadata["resq.base_architecture"]?.string else {
@@ -92,8 +97,8 @@ struct OnlineDescription {
         metadata["general.architecture"] = .string(base)
         container = .gguf(metadata)
         func isRotation(_ name: String) -> Bool {
-            name == OnlineTransforms.residualRotationName
-                || name.hasPrefix("blk.") && [".attn_value_rotation.weight", ".attn_key_rotation.weight"].contains(where: name.hasSuffix)
+            name == OnlineTransforms.residualRotationName(layer: nil)
+                || name.hasPrefix("blk.") && [".residual_rotation.weight", ".attn_value_rotation.weight", ".attn_key_rotation.weight"].contains(where: name.hasSuffix)
         }
         rotations = Dictionary(tensors.filter { isRotation($0.info.name) }.map { ($0.info.name, $0) }, uniquingKeysWith: { first, _ in first })
         tensors.removeAll { isRotation($0.info.name) }
@@ -117,7 +122,10 @@ struct OnlineDescription {
         }
         if version > 1 {
             if try flag("resq.online.residual.rotated") {
-                online.residualRotation = try rotation(OnlineTransforms.residualRotationName, [numbers.hidden, numbers.hidden])
+                let isPerLayer = version > 2 ? try flag("resq.online.residual.per_layer") : false
+                online.residualRotations = try (0..<(isPerLayer ? numbers.layers : 1)).map { layer throws(ModelError) in
+                    try rotation(OnlineTransforms.residualRotationName(layer: isPerLayer ? layer : nil), [numbers.hidden, numbers.hidden])
+                }
             }
             if try flag("resq.online.values.rotated") {
                 online.valueRotations = try (0..<numbers.layers).map { layer throws(ModelError) in
@@ -136,7 +144,8 @@ struct OnlineDescription {
             online.downSeed = seed
         }
         let rounding = ActivationRounding(
-            activations: try bits("resq.online.activations.bits"), down: try width("resq.online.down.bits"), keyValues: try bits("resq.online.key_values.bits"),
+            activations: try bits("resq.online.activations.bits"), down: try width("resq.online.down.bits"),
+            activationGroup: try group(), keyValues: try bits("resq.online.key_values.bits"),
             keyRotation: try width("resq.online.key_rotation.bits"))
         online.rounding = rounding == ActivationRounding() ? nil : rounding
         return online
@@ -173,6 +182,15 @@ struct OnlineDescription {
             throw error(.invalidKey(key: key, found: value.integer.map { "\($0)" } ?? "a \(value.type)", expected: "2 to 8"))
         }
         return bits
+    }
+
+    private func group() throws(ModelError) -> Int? {
+        let key = "resq.online.activations.group"
+        guard let value = metadata[key] else { return nil }
+        guard let group = value.integer, group > 0 else {
+            throw error(.invalidKey(key: key, found: value.integer.map { "\($0)" } ?? "a \(value.type)", expected: "1 or more"))
+        }
+        return group
     }
 
     private func three(_ key: String, _ range: ClosedRange<Int>) throws(ModelError) -> [Int]? {

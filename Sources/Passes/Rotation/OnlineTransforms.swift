@@ -13,8 +13,8 @@ public struct OnlineTransforms: Sendable {
     var keys: SubspaceWidths
     /// U_C of each layer, `[h, h]`; empty when queries and keys stay as they are.
     var keyRotations: [LazyTensor] = []
-    /// U_A, `[d, d]`, which is part of the weights; `nil` when the stream stands as it did.
-    var residualRotation: LazyTensor?
+    /// U_A, `[d, d]`, which is part of the weights, one or one for each layer; empty when the stream stands as it did.
+    var residualRotations: [LazyTensor] = []
     /// U_B of each layer, `[key-value heads, h, h]`, part of the weights too; empty when values stand as they did.
     var valueRotations: [LazyTensor] = []
     /// The seed of the transform T of the inputs of down; `nil` when there is none.
@@ -30,12 +30,16 @@ public struct OnlineTransforms: Sendable {
     }
 
     /// Whether the model is no ordinary one any more: a runtime that knows nothing of this would compute something else.
-    var needsRuntime: Bool { !keyRotations.isEmpty || downSeed != nil || rounding != nil }
+    var needsRuntime: Bool { !keyRotations.isEmpty || turnsStream || downSeed != nil || rounding != nil }
+
+    /// Whether the stream is turned from the axes of each layer to those of the next.
+    var turnsStream: Bool { residualRotations.count > 1 }
 
     /// What a file holds of the rotations, in this order.
-    var rotations: [LazyTensor] { (residualRotation.map { [$0] } ?? []) + valueRotations + keyRotations }
+    var rotations: [LazyTensor] { residualRotations + valueRotations + keyRotations }
 
-    static let residualRotationName = "residual_rotation.weight"
+    /// - Parameter layer: `nil` for the rotation that all layers share.
+    static func residualRotationName(layer: Int?) -> String { (layer.map { "blk.\($0)." } ?? "") + "residual_rotation.weight" }
     static func valueRotationName(layer: Int) -> String { "blk.\(layer).attn_value_rotation.weight" }
     static func keyRotationName(layer: Int) -> String { "blk.\(layer).attn_key_rotation.weight" }
 }
@@ -57,12 +61,16 @@ struct SubspaceWidths: Sendable, Equatable {
 
     var total: Int { low + middle + high }
 
-    /// The parts with their bits.
-    func subspaces(_ bits: PartBits) -> [Subspace] {
+    /// The parts with their bits, each cut into groups that have a scale of their own.
+    /// - Parameter group: neighbours of one scale, fewer at the end of a part; `nil` gives every part one.
+    func subspaces(_ bits: PartBits, group: Int? = nil) -> [Subspace] {
         var (parts, start) = ([Subspace](), 0)
         for (width, bits) in [(low, bits.low), (middle, bits.middle), (high, bits.high)] where width > 0 {
-            parts.append(Subspace(range: start..<start + width, bits: bits))
-            start += width
+            let end = start + width
+            for first in stride(from: start, to: end, by: group ?? width) {
+                parts.append(Subspace(range: first..<min(first + (group ?? width), end), bits: bits))
+            }
+            start = end
         }
         return parts
     }
@@ -81,6 +89,8 @@ public struct ActivationRounding: Sendable, Equatable {
     var activations: PartBits?
     /// Of the input of down, which has no parts; `nil` leaves it.
     var down: Int?
+    /// How many neighbours of these inputs share a scale; `nil` for all of a part.
+    var activationGroup: Int?
     /// Of keys and values; `nil` leaves them.
     var keyValues: PartBits?
     /// Of queries and keys before U_C, and of U_C itself; `nil` multiplies as they are.

@@ -7,6 +7,7 @@ import ResQ
 /// Finds the principal directions of what a model's layers see in calibration sequences.
 ///
 ///     residual:  Σ over layers of (S_attention + S_mlp)        S: second moment of the rows q/k/v, or gate/up, read
+///                or, with a basis for each layer, its own S_attention + S_mlp
 ///     values:    S of each key-value head        keys:  Σ over heads of S, after RoPE
 ///
 /// Weighed with the weights, each S becomes S / tr S + C / tr C, where C is Σ WᵀW of the weights that read the rows, for
@@ -21,6 +22,7 @@ struct PrincipalBasesRun {
     let windows: CalibrationWindows
     let parts: RotationParts
     let weighsWeights: Bool
+    let isPerLayer: Bool
     let folder: String
     /// Of the model as it was opened, recorded in the file.
     let modelDigest: Digest
@@ -32,7 +34,7 @@ struct PrincipalBasesRun {
         guard !FileManager.default.fileExists(atPath: path) else { return path }
         let network = try graph.network(weightBudget: 0, threadCount: threadCount, roundsActivations: false)
         let first = finishedLayers(of: network.layerCount)
-        var residual = try first > 0 && parts.contains(.residual) ? readMoments(afterLayer: first - 1) : nil
+        var residual = try first > 0 && sumsLayers ? readMoments(afterLayer: first - 1) : nil
         if first < network.layerCount {
             let stream = try LayerStream(network, windows: windows.windows, folder: folder, startingAt: first)
             progress.begin(.calibrating, total: (network.layerCount - first) * windows.windows.count * windows.context)
@@ -52,12 +54,15 @@ struct PrincipalBasesRun {
         return path
     }
 
+    /// Whether the stream's moments are summed from layer to layer.
+    private var sumsLayers: Bool { parts.contains(.residual) && !isPerLayer }
+
     private func layerPath(_ layer: Int) -> String { "\(folder)/bases-\(layer).safetensors" }
     private func momentsPath(_ layer: Int) -> String { "\(folder)/moments-\(layer).f64" }
 
     private func finishedLayers(of total: Int) -> Int {
         let count = LayerStream.finishedLayers(in: folder, of: total, result: layerPath)
-        guard count > 0, parts.contains(.residual) else { return count }
+        guard count > 0, sumsLayers else { return count }
         return FileManager.default.fileExists(atPath: momentsPath(count - 1)) ? count : 0
     }
 
@@ -73,8 +78,12 @@ struct PrincipalBasesRun {
                 guard let gram else { continue }
                 sum.add(weighed(gram.sum) { block.gram(of: roles, width: numbers.hidden, threadCount: threadCount).sum })
             }
-            try write(sum, afterLayer: layer)
-            residual = sum
+            if isPerLayer {
+                tensors.append(.basis("layers.\(layer).residual", try principalBasis(of: sum).vectors))
+            } else {
+                try write(sum, afterLayer: layer)
+                residual = sum
+            }
         }
         if parts.contains(.values) {
             let bases = try moments.values.enumerated().map { head, gram in
@@ -89,7 +98,7 @@ struct PrincipalBasesRun {
                 return sum
             }
             let basis = try principalBasis(of: weighed(sum(moments.keys)) { sum(moments.queries) }).vectors
-            tensors.append(.floats("layers.\(layer).keys", basis.elements.map { Float($0) }, shape: [order, order]))
+            tensors.append(.basis("layers.\(layer).keys", basis))
         }
         try CalibrationRun.write(tensors, to: layerPath(layer), metadata: [:])
         try? FileManager.default.removeItem(atPath: momentsPath(layer - 1))
@@ -102,8 +111,7 @@ struct PrincipalBasesRun {
     private func assemble(_ path: String, layerCount: Int, residual: Matrix<Double>?) throws {
         var tensors: [LazyTensor] = []
         if let residual {
-            let basis = try principalBasis(of: residual).vectors
-            tensors.append(.floats("residual", basis.elements.map { Float($0) }, shape: [basis.rowCount, basis.columnCount]))
+            tensors.append(.basis("residual", try principalBasis(of: residual).vectors))
         }
         for layer in 0..<layerCount {
             let source = try openTensorSource(at: layerPath(layer))
@@ -135,6 +143,12 @@ struct PrincipalBasesRun {
         let raw = bytes.bytes
         let elements = (0..<width * width).map { Double(bitPattern: raw.littleEndian(UInt64.self, at: 8 * $0)) }
         return Matrix(rowCount: width, columnCount: width, elements: elements)
+    }
+}
+
+extension LazyTensor {
+    fileprivate static func basis(_ name: String, _ basis: Matrix<Double>) -> LazyTensor {
+        .floats(name, basis.elements.map { Float($0) }, shape: [basis.rowCount, basis.columnCount])
     }
 }
 

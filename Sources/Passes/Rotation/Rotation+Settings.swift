@@ -27,6 +27,8 @@ struct RotationSettings: Sendable {
     /// Shares of the dimensions that are kept at lower and at higher precision; 0 for none.
     var lowFraction: Double
     var highFraction: Double
+    /// Whether each layer has a basis of its own for the residual stream.
+    var isPerLayer = false
     var seed: UInt64
 
     /// The widths of the subspaces of a space, in order: low, middle, high, without those that have no share.
@@ -83,6 +85,6 @@ struct RotationSettings: Sendable {
         case .file(let path): path
         }
         let low = lowFraction > 0 ? "low \(lowFraction), " : ""
-        return "basis \(name), \(kind.rawValue) inside, \(low)high \(highFraction), seed \(seed)"
+        return "basis \(name)\(isPerLayer ? " of each layer" : ""), \(kind.rawValue) inside, \(low)high \(highFraction), seed \(seed)"
     }
 }

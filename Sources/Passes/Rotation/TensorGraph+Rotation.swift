@@ -19,8 +19,8 @@ struct RotationParts: OptionSet, Sendable {
 
 /// The rotations of a model's weights.
 private struct WeightRotations {
-    /// U_A.
-    var residual: LazyRotation?
+    /// U_A, or that of each layer; empty for none.
+    var residual: [LazyRotation] = []
     /// U_B of each layer, one block for each key-value head; empty for none.
     var values: [LazyRotation] = []
     /// The seed of U_D.
@@ -57,11 +57,18 @@ extension TensorGraph {
         let rotations = ModelRotations(settings, numbers: numbers, bases: try bases(parts, settings, pass: pass, in: context))
         var applied = WeightRotations()
         if parts.contains(.residual) {
-            let rotation = LazyRotation(summary: "residual, \(rotations.summary)", order: numbers.hidden) { try rotations.residual() }
-            applied.residual = rotation
-            online.residualRotation = try .matrix(
-                of: online.residualRotation.map(LazyRotation.init(reading:))?.followed(by: rotation) ?? rotation,
-                shape: [numbers.hidden, numbers.hidden], name: OnlineTransforms.residualRotationName)
+            applied.residual = (0..<(settings.isPerLayer ? numbers.layers : 1)).map { layer in
+                let place = settings.isPerLayer ? "residual of layer \(layer)" : "residual"
+                return LazyRotation(summary: "\(place), \(rotations.summary)", order: numbers.hidden) { try rotations.residual(layer: layer) }
+            }
+            let earlier = online.residualRotations.map(LazyRotation.init(reading:))
+            let count = max(earlier.count, applied.residual.count)
+            online.residualRotations = try (0..<count).map { layer in
+                let rotation = applied.residual.ofLayer(layer)!  // there is at least one
+                return try .matrix(
+                    of: earlier.ofLayer(layer)?.followed(by: rotation) ?? rotation, shape: [numbers.hidden, numbers.hidden],
+                    name: OnlineTransforms.residualRotationName(layer: count > 1 ? layer : nil))
+            }
         }
         let head = numbers.headDimension
         if parts.contains(.values) {
@@ -97,9 +104,9 @@ extension TensorGraph {
         guard let online else { return }
         try apply(
             WeightRotations(
-                residual: online.residualRotation.map { LazyRotation(reading: $0).inverse },
+                residual: online.residualRotations.map { LazyRotation(reading: $0).inverse },
                 values: online.valueRotations.map { LazyRotation(reading: $0).inverse }, downSeed: online.downSeed, isInverse: true))
-        self.online?.residualRotation = nil
+        self.online?.residualRotations = []
         self.online?.valueRotations = []
         self.online?.downSeed = nil
     }
@@ -112,8 +119,8 @@ extension TensorGraph {
         case .identity, .hadamard, .random: nil
         case .principal(let weighsWeights):
             // The transform of down needs no basis.
-            try parts == .down ? nil : principalBases(parts.subtracting(.down), weighsWeights: weighsWeights, pass: pass, in: context)
-        case .file(let path): try basesFile(try context.open(path), path: path, for: self, parts: parts, pass: pass, in: context)
+            try parts == .down ? nil : principalBases(parts.subtracting(.down), weighsWeights: weighsWeights, isPerLayer: settings.isPerLayer, pass: pass, in: context)
+        case .file(let path): try basesFile(try context.open(path), path: path, for: self, parts: parts, isPerLayer: settings.isPerLayer, pass: pass, in: context)
         }
     }
 
@@ -159,7 +166,8 @@ extension TensorGraph {
             if let seed = rotations.downSeed, match.role.isDown {
                 result = try result.transformingColumns(seed: seed, isInverse: rotations.isInverse)
             }
-            if let residual = rotations.residual {
+            // The embedding begins in the first layer's axes, and the head ends in the last's.
+            if let residual = rotations.residual.ofLayer(match.layer ?? (match.role == .embedding ? 0 : numbers.layers - 1)) {
                 switch match.role.residualSide {
                 case .input: result = try result.rotatingColumns(by: residual)
                 case .output where tensor.info.shape.count == 1: result = try result.rotatingColumns(by: residual)
@@ -170,6 +178,11 @@ extension TensorGraph {
             return [result]
         }
     }
+}
+
+extension [LazyRotation] {
+    /// That of a layer, where each has its own, or the one of all; `nil` where there is none.
+    fileprivate func ofLayer(_ layer: Int) -> LazyRotation? { count > 1 ? self[layer] : first }
 }
 
 extension TensorRole {

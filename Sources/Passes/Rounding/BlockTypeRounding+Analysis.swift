@@ -26,7 +26,8 @@ extension BlockTypeRounding {
         return Analysis(summary, peakMemoryByteCount: peakMemory(of: graph, network, widest: widest), work: work) { run in
             let windows = try calibration.windows(in: run)
             let online = graph.online.map { "\($0.rounding as Any)" } ?? ""
-            let what = (types.map { "\($0.key) \($0.value.name)" } + methods.map { "\($0.key) \($0.value.summary)" } + splits.map { "\($0.key) \($0.value)" }).sorted().joined(separator: "\n")
+            let what = (types.map { "\($0.key) \($0.value.name)" } + methods.map { "\($0.key) \($0.value.summary)" }
+                + splits.map { "\($0.key) \($0.value)" } + ranks.map { "\($0.key) rank \($0.value)" }).sorted().joined(separator: "\n")
             let chains = graph.tensors.map { "\($0.info.name) \($0.chain)" }.joined(separator: "\n")
             let folder = try run.folder(for: "gptq", key: [windows.digest, Digest(of: what), Digest(of: chains), Digest(of: summary), Digest(of: online)])
             let factors = FactorCache()

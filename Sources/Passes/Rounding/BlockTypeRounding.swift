@@ -21,8 +21,8 @@ struct BlockTypeRounding: Sendable {
     let methods: [String: any RoundingMethod]
     /// How a residual is kept beside weights, if one is.
     var residual: ResidualRounding?
-    /// The weights that get one.
-    var withResidual: Set<String> = []
+    /// The rank of it for each weight that gets one.
+    var ranks: [String: Int] = [:]
 
     /// The embedding of a model that has no other head, when it is rounded.
     var tiedEmbedding: String?
@@ -61,9 +61,9 @@ struct BlockTypeRounding: Sendable {
                 target, to: [GridPart(columns: 0..<weight.columnCount, grid: grid)], factor: factor, dynamicGroups: !actOrder,
                 sweeps: sweeps, threadCount: threadCount)
         }
-        if let residual, withResidual.contains(name), let moments, moments.rowCount > 0 {
+        if let residual, let rank = ranks[name], let moments, moments.rowCount > 0 {
             let (base, factors, values) = try residual.round(
-                matrix, moments: moments.mean, factor: factor, threadCount: threadCount, base: base)
+                matrix, rank: rank, moments: moments.mean, factor: factor, threadCount: threadCount, base: base)
             let effective = Weight(name: weight.name, rowCount: weight.rowCount, columnCount: weight.columnCount, floats: values.elements.span)
             return SequentialRounding.Rounded(
                 bytes: base.blocks(of: type, threadCount: threadCount), weight: effective, residual: factors, remarks: remarks)

@@ -6,6 +6,11 @@ import Models
 final class MomentCollector: ForwardHooks, @unchecked Sendable {  // used from the one thread that runs the layers
     /// Which inputs to gather.
     var watched: (LinearInput) -> Bool = { _ in false }
+    /// Where the rows of what is watched are kept, one after another, for those who would compute them again.
+    var record: RowStore? {
+        didSet { recordedCount = 0 }
+    }
+    private var recordedCount = 0
     private var grams: [LinearInput: GramAccumulator] = [:]
     private let threadCount: Int
 
@@ -17,6 +22,8 @@ final class MomentCollector: ForwardHooks, @unchecked Sendable {  // used from t
         var gram = grams.removeValue(forKey: place) ?? GramAccumulator(dimension: columnCount)
         gram.add(rows.span, rowCount: rows.count / columnCount, stride: columnCount, threadCount: threadCount)
         grams[place] = gram
+        try record?.write(rows.span, from: recordedCount)
+        recordedCount += rows.count / columnCount
     }
 
     func moments(_ place: LinearInput) -> GramAccumulator? { grams[place] }

@@ -9,7 +9,7 @@ import ResQ
 /// columns nearly orthonormal, its rows count one by one, under the moments of the same input. B is rounded to nearest.
 /// In the file B is multiplied by r, since whoever adds the residual divides by it.
 struct ResidualRounding: Sendable {
-    /// r, for every weight with so many rows and columns.
+    /// The largest r.
     let rank: Int
     /// The type of A and B: `Encoding.plain(.f16)`, or a block type of 32 that gptq can round to.
     let encoding: Encoding
@@ -20,26 +20,38 @@ struct ResidualRounding: Sendable {
     static let types = ["f16", "q8_0", "q5_0", "q4_0", "iq4_nl"]
 
     /// One phrase that says what is kept.
-    var summary: String { "of rank \(rank) in \(encoding.name), \(rounds) \(rounds == 1 ? "round" : "rounds")" }
+    var summary: String { "in \(encoding.name), \(rounds) \(rounds == 1 ? "round" : "rounds")" }
 
     /// What the factors of a weight are called in files of the work folder.
     static func right(of weight: String) -> String { weight + ".lora_a" }
     static func left(of weight: String) -> String { weight + ".lora_b" }
 
     /// What a recipe may ask for: the rank must fill whole blocks, in which B's rows are stored.
-    static func isValid(rank: Int, type: String) -> Bool { type == "f16" || rank % 32 == 0 }
+    static func isValid(rank: Int, type: String) -> Bool { type == "f16" || rank % rankStep == 0 }
 
-    /// Whether a weight of this shape gets a residual: below twice the rank nothing would be saved.
-    func fits(rowCount: Int, columnCount: Int) -> Bool {
-        min(rowCount, columnCount) >= 2 * rank && (encoding == .plain(.f16) || columnCount % 32 == 0)
+    /// By how much ranks grow where they are chosen: the columns of a block.
+    static let rankStep = 32
+
+    /// Whether a weight of this shape can have a residual of some rank: above half its smaller side nothing would be saved.
+    func fits(_ shape: [Int], rank: Int) -> Bool {
+        guard shape.count == 2, rank <= self.rank else { return false }
+        return shape.min()! >= 2 * rank && (encoding == .plain(.f16) || shape[1] % 32 == 0)
+    }
+
+    /// Bytes of both factors in an adapter, with what its header says of them.
+    func byteCount(_ shape: [Int], rank: Int, name: String) -> Int {
+        let header = 2 * (name.utf8.count + 56)  // lengths, dimensions, type and place beside ".lora_a"
+        return header + [[rank, shape[1]], [shape[0], rank]].reduce(0) { sum, factor in
+            sum + ((encoding.ggmlType.map { factor[0] * (factor[1] / $0.blockSize) * $0.typeSize } ?? 0) + 31) / 32 * 32
+        }
     }
 
     /// The factors that an analysis will give for a weight.
-    func addition(to weight: TensorInfo, _ analysis: Analysis<RoundedWeights>) throws(FormatError) -> LowRankAddition {
+    func addition(to weight: TensorInfo, rank: Int, _ analysis: Analysis<RoundedWeights>) throws(FormatError) -> LowRankAddition {
         func factor(_ name: String, _ shape: [Int]) throws(FormatError) -> LazyTensor {
             let info = try TensorInfo(name: name, encoding: encoding, shape: shape)
             return LazyTensor(
-                info: info, operation: RoundedRows(name: name, input: nil, rounding: analysis), history: ["residual \(summary)"])
+                info: info, operation: RoundedRows(name: name, input: nil, rounding: analysis), history: ["residual of rank \(rank) \(summary)"])
         }
         return LowRankAddition(
             weight: weight.name, right: try factor(Self.right(of: weight.name), [rank, weight.columnCount]),
@@ -61,7 +73,7 @@ struct ResidualRounding: Sendable {
     ///   - base: rounds the weight, or what the residual leaves of it.
     /// - Returns: base and factors, and the numbers they stand for together.
     func round(
-        _ weight: Matrix<Float>, moments: Matrix<Double>, factor: HessianFactor, threadCount: Int,
+        _ weight: Matrix<Float>, rank: Int, moments: Matrix<Double>, factor: HessianFactor, threadCount: Int,
         base: (Matrix<Float>) throws(ResQError) -> QuantizedMatrix
     ) throws(ResQError) -> (base: QuantizedMatrix, factors: Factors, values: Matrix<Float>) {
         let nearest = HessianFactor(roundingToNearest: Array(repeating: 1, count: rank))

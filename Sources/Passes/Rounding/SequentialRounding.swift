@@ -173,10 +173,14 @@ struct SequentialRounding {
             default: false
             }
         }
+        // The inputs of down are those that down gets when it is rounded.
+        let inner = hasExperts ? nil : try stream.store(width: block[.down]?.columnCount ?? 0)
+        collector.record = inner
         try stream.forEachBatch { batch, _ in
             try network.beginMLP(block, &batch)
             try network.mlpRows(block, &batch, collector, skipsDown: true)
         }
+        collector.record = nil
         if hasExperts {
             let shared = collector.moments(.sharedExpertOutput)
             try settleExperts([.expertDown]) { .expertOutput($0) }
@@ -189,9 +193,15 @@ struct SequentialRounding {
         } else {
             try settle([.down], at: .mlpOutput)
         }
+        var rowCount = 0
         try stream.finishLayer { batch in
-            try network.beginMLP(block, &batch)
-            try network.mlpRows(block, &batch)
+            if let inner {
+                try network.downRows(block, &batch) { try inner.read(rowCount + $0.lowerBound..<rowCount + $0.upperBound) }
+                rowCount += batch.tokenCount
+            } else {
+                try network.beginMLP(block, &batch)
+                try network.mlpRows(block, &batch)
+            }
             try network.endMLP(block, &batch)
         }
         return done

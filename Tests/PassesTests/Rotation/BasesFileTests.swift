@@ -47,16 +47,16 @@ import Testing
             }
             return (name, shape, values)
         }
-        var tensors = [try draw("residual", [32, 32])]
+        var tensors = try ["residual", "layers.0.residual", "layers.1.residual"].map { try draw($0, [32, 32]) }
         for layer in 0..<2 { tensors += [try draw("layers.\(layer).values", [2, 8, 8]), try draw("layers.\(layer).keys", [8, 8])] }
         change(&tensors)
         return try write(tensors)
     }
 
-    @Test func givenBasesPreserveTheLogits() throws {
+    @Test(arguments: ["", ", per-layer: true"]) func givenBasesPreserveTheLogits(option: String) throws {
         let ids = fixture.sequences.map(\.ids)
         let expected = try original.network(weightBudget: 1 << 30, threadCount: 2).logits(ids)
-        let found = try rotated(by: try bases()).network(weightBudget: 1 << 30, threadCount: 2).logits(ids)
+        let found = try rotated(by: try bases(), option).network(weightBudget: 1 << 30, threadCount: 2).logits(ids)
         for (a, b) in zip(expected, found) { #expect(largestDifference(a, b) > 0 && largestDifference(a, b) < 5e-5) }
     }
 
@@ -64,6 +64,9 @@ import Testing
         let missing = try bases { $0.removeAll { $0.name == "layers.1.keys" } }
         #expect(throws: FormatError(.missing(field: "tensor", name: "layers.1.keys"), path: missing)) { try rotated(by: missing) }
         _ = try rotated(by: missing, ", keys: false")
+        let shared = try bases { $0.removeAll { $0.name == "layers.1.residual" } }
+        #expect(throws: FormatError(.missing(field: "tensor", name: "layers.1.residual"), path: shared)) { try rotated(by: shared, ", per-layer: true") }
+        #expect(throws: RecipeError.self) { try rotated(by: "random", ", per-layer: true") }
         let wider = try bases { $0[0] = ("residual", [16, 64], $0[0].values) }
         #expect {
             try rotated(by: wider)
@@ -71,7 +74,7 @@ import Testing
     }
 
     @Test(arguments: [Float.nan, 0.5]) func whatIsNotOrthogonalIsRefused(value: Float) throws {
-        let path = try bases { $0[1].values[70] = value }
+        let path = try bases { $0[3].values[70] = value }
         let graph = try rotated(by: path)
         #expect {
             _ = try #require(graph["model.layers.0.self_attn.v_proj.weight"]).rows(0..<1)
@@ -79,7 +82,7 @@ import Testing
     }
 
     /// Turned into the principal directions of what was seen, the model sees moments that are diagonal and ascending.
-    @Test func statisticsGiveTheirPrincipalDirections() throws {
+    @Test(arguments: [false, true]) func statisticsGiveTheirPrincipalDirections(perLayer: Bool) throws {
         let tokens = (0..<600).map { ($0 * $0 + 3 * $0) % 32 }
         let windows = try CalibrationWindows(drawnFrom: tokens, count: 6, context: 64, seed: 5)
         func calibrate(_ graph: TensorGraph, _ name: String) throws -> [String: [Float]] {
@@ -90,7 +93,7 @@ import Testing
                 uniqueKeysWithValues: try source.manifest.tensors.enumerated().map { ($1.name, floats(try source.bytes(ofTensorAt: $0))) })
         }
         _ = try calibrate(original, "before.safetensors")
-        let seen = try calibrate(try rotated(by: scratch.path + "/before.safetensors", ", rotation: identity"), "after.safetensors")
+        let seen = try calibrate(try rotated(by: scratch.path + "/before.safetensors", ", rotation: identity, per-layer: \(perLayer)"), "after.safetensors")
 
         func check(_ names: [String], order: Int, skips: [Int] = [0]) throws {
             var sum = [Double](repeating: 0, count: order * order)
@@ -103,7 +106,8 @@ import Testing
             #expect(diagonal == diagonal.sorted())
             for row in 0..<order { for column in 0..<order where column != row { #expect(abs(sum[row * order + column]) < 2e-5 * scale) } }
         }
-        try check((0..<2).flatMap { ["layers.\($0).attention.second_moment", "layers.\($0).mlp.second_moment"] }, order: 32)
+        let places = (0..<2).map { ["layers.\($0).attention.second_moment", "layers.\($0).mlp.second_moment"] }
+        for layers in perLayer ? places : [places.flatMap(\.self)] { try check(layers, order: 32) }
         for layer in 0..<2 {
             for head in 0..<2 { try check(["layers.\(layer).values.second_moment"], order: 8, skips: [head * 64]) }
             try check(["layers.\(layer).keys.second_moment"], order: 8, skips: [0, 64])

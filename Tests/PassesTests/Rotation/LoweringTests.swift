@@ -102,7 +102,7 @@ import Testing
             contents.replaceSubrange(place..<place + old.count, with: new)
         }
         for key in ["residual.rotated", "values.rotated", "down.transformed"] { try replace("resq.online.\(key)", by: "resq.onlime.\(key)") }
-        try replace("resq.online.version\u{4}\0\0\0\u{2}", by: "resq.online.version\u{4}\0\0\0\u{1}")
+        try replace("resq.online.version\u{4}\0\0\0\u{3}", by: "resq.online.version\u{4}\0\0\0\u{1}")
         try folder.write(contents, to: "a.gguf")
         #expect(try logits(try graph(at: artifact), ids) == expected)
     }

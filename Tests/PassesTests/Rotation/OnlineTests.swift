@@ -94,6 +94,18 @@ private func logits(_ graph: TensorGraph, _ sequences: [[Int]], hooks: (any Forw
         #expect(found != (try logits(turned, ids)))
     }
 
+    /// A group ends with its part, and the last may be smaller.
+    @Test func groupsOfALinearInputHaveScalesOfTheirOwn() throws {
+        let scratch = try Scratch()
+        let turned = try applying("{use: resq.rotate, with: {basis: random, high-fraction: 0.25}}", to: try original(in: scratch))
+        let rounded = try applying("{use: resq.online, with: {activation-group: 10, down: 16, kv: 16, key-rotation: 16}}", to: turned)
+        let hooks = NaiveRounding(
+            stream: [.init(count: 10, bits: 4), .init(count: 10, bits: 4), .init(count: 4, bits: 4), .init(count: 8, bits: 8)],
+            output: [.init(count: 6, bits: 4), .init(count: 2, bits: 8)])
+        let ids = fixture.sequences.map(\.ids)
+        #expect(try logits(rounded, ids) == logits(turned, ids, hooks: hooks))
+    }
+
     /// With U_C the identity, which 8 bits hold exactly, only queries and keys are rounded.
     @Test func queriesAndKeysAreRoundedBeforeTheyAreTurned() throws {
         let scratch = try Scratch()
@@ -168,7 +180,7 @@ private func logits(_ graph: TensorGraph, _ sequences: [[Int]], hooks: (any Forw
     }
 
     @Test(arguments: [ContainerFormat.gguf, .ggufZst]) func aFileComputesWhatTheGraphDid(format: ContainerFormat) throws {
-        let passes = "{use: resq.rotate, with: {basis: random}}, {use: resq.online, with: {kv: 3, down: 6}}"
+        let passes = "{use: resq.rotate, with: {basis: random}}, {use: resq.online, with: {kv: 3, down: 6, activation-group: 12}}"
         let path = try convert(passes, to: "a.gguf" + (format == .ggufZst ? ".zst" : ""), format)
         let expected = try logits(try applying(passes, to: try graph(at: model)), ids)
         #expect(try logits(try graph(at: path), ids) == expected)
@@ -214,12 +226,13 @@ private func logits(_ graph: TensorGraph, _ sequences: [[Int]], hooks: (any Forw
         ("resq.online.residual.rotated", "resq.online.residual.rotatee", "'resq.online.residual.rotated' is missing"),
         ("resq.online.down.transformed", "resq.online.down.transformee", "'resq.online.down.transformed' is missing"),
         ("resq.online.down.transform_seed", "resq.online.down.transform_feed", "'resq.online.down.transform_seed' is missing"),
+        ("resq.online.activations.group\u{4}\0\0\0\u{c}", "resq.online.activations.group\u{4}\0\0\0\0", "'resq.online.activations.group' is 0"),
         ("residual_rotation.weight", "residual_rotatiom.weight", "1 tensors have no place in this architecture: 'residual_rotatiom.weight'"),
         ("blk.0.attn_value_rotation.weight", "blk.5.attn_value_rotation.weight", "1 tensors are missing: 'blk.0.attn_value_rotation.weight'"),
         ("blk.1.attn_key_rotation.weight", "blk.7.attn_key_rotation.weight", "1 tensors are missing: 'blk.1.attn_key_rotation.weight'"),
         ("\u{3}\0\0\0\0\0\0\0\0\0\0\0\u{e}\0\0\0\u{2}\0\0\0", "\u{3}\0\0\0\0\0\0\0\0\0\0\0\u{f}\0\0\0\u{2}\0\0\0", "three widths that are 16 together"),
     ]) func aFileWithoutItsTransformsIsRefused(what: String, by: String, message: String) throws {
-        let path = try convert("{use: resq.rotate, with: {basis: random}}, {use: resq.online}", to: "a.gguf", .gguf)
+        let path = try convert("{use: resq.rotate, with: {basis: random}}, {use: resq.online, with: {activation-group: 12}}", to: "a.gguf", .gguf)
         var contents = try folder.read("a.gguf")
         let (old, new) = (Array(what.utf8), Array(by.utf8))
         let place = try #require((0..<contents.count - old.count).first { contents[$0..<$0 + old.count].elementsEqual(old) })

@@ -43,8 +43,8 @@ import Testing
     }
 
     /// The model computes what it did, and what its layers see has moments that are diagonal, the largest last.
-    @Test func whatIsSeenStandsAlongTheAxes() throws {
-        _ = try conversion("{use: resq.rotate, with: {rotation: identity}}", to: "a.gguf").run(threadCount: 2)
+    @Test(arguments: [false, true]) func whatIsSeenStandsAlongTheAxes(perLayer: Bool) throws {
+        _ = try conversion("{use: resq.rotate, with: {rotation: identity, per-layer: \(perLayer)}}", to: "a.gguf").run(threadCount: 2)
         let (before, after) = (try logits(try graph(model)), try logits(try graph("a.gguf")))
         for (a, b) in zip(before, after) { #expect(largestDifference(a, b) > 0 && largestDifference(a, b) < 5e-5) }
         let windows = try CalibrationWindows(drawnFrom: tokens, count: 6, context: 48, seed: 2)
@@ -65,7 +65,8 @@ import Testing
             for (a, b) in zip(diagonal, diagonal.dropFirst()) { #expect(a <= b + 1e-6 * scale) }
             for row in 0..<order { for column in 0..<order where column != row { #expect(abs(sum[row * order + column]) < 2e-5 * scale) } }
         }
-        try check((0..<2).flatMap { ["layers.\($0).attention.second_moment", "layers.\($0).mlp.second_moment"] }, order: 64)
+        let places = (0..<2).map { ["layers.\($0).attention.second_moment", "layers.\($0).mlp.second_moment"] }
+        for layers in perLayer ? places : [places.flatMap(\.self)] { try check(layers, order: 64) }
         for layer in 0..<2 {
             for head in 0..<2 { try check(["layers.\(layer).values.second_moment"], order: 16, at: [head * 256]) }
             try check(["layers.\(layer).keys.second_moment"], order: 16, at: [0, 256])
@@ -81,6 +82,19 @@ import Testing
         }
         let rows = try ["a.gguf", "b.gguf"].map { floats(try #require(try graph($0)["model.embed_tokens.weight"]).rows(0..<8)) }
         #expect(largestDifference([rows[0]], [rows[1]]) > 1e-2)
+    }
+
+    /// The stream of an ordinary model cannot turn: its axes become the original's, and nothing else changes.
+    @Test(arguments: ["{use: resq.lower, with: {type: f32}}", "{use: resq.lower, with: {type: f32, take-back: true}}"])
+    func rotationsOfLayersAreTakenBack(passes: String) throws {
+        let rotate = "{use: resq.rotate, with: {per-layer: true, keys: false, down: false}}"
+        _ = try conversion(rotate, to: "a.gguf").run(threadCount: 2)
+        guard case .gguf(let metadata) = try openTensorSource(at: folder.path("a.gguf")).manifest.metadata else { Issue.record("no GGUF"); return }
+        #expect(metadata["general.architecture"]?.string == "resq" && metadata["resq.online.residual.per_layer"]?.bool == true)
+        _ = try conversion(passes, from: folder.path("a.gguf"), to: "b.gguf").run(threadCount: 2)
+        let (expected, lowered) = (try graph(model), try graph("b.gguf"))
+        #expect(lowered.online == nil)
+        for (a, b) in zip(try logits(expected), try logits(lowered)) { #expect(largestDifference(a, b) > 0 && largestDifference(a, b) < 5e-5) }
     }
 
     @Test func neitherThreadsNorAnInterruptionChangeTheBytes() throws {

@@ -77,8 +77,9 @@ import Testing
         #expect(distance > 0 && distance < 5e-5)
     }
 
-    /// Bases found in a calibration, as they are and weighed with the weights, through a file.
-    @Test(arguments: ForwardFixture.all, [false, true]) func principalDirectionsPreserveTheLogits(fixture: ForwardFixture, weighs: Bool) throws {
+    /// Bases found in a calibration, as they are, weighed with the weights, and a layer's own, through a file.
+    @Test(arguments: ForwardFixture.all, ["seed: 0", "weigh-weights: true", "per-layer: true"])
+    func principalDirectionsPreserveTheLogits(fixture: ForwardFixture, option: String) throws {
         let scratch = try Scratch()
         try fixture.write(to: scratch.path + "/model")
         let text = try SequentialRoundingTests.tokenFile(scratch, vocabulary: 32)
@@ -86,7 +87,7 @@ import Testing
         let recipe = try Recipe.parse(
             """
             {recipe: 1, name: t, calibration: {text: \(text), sequences: 8, context: 24}, passes: [{use: resq.rotate, with:
-              {high-fraction: \(fraction(fixture)), weigh-weights: \(weighs), residual: \(turnsStream)}}]}
+              {high-fraction: \(fraction(fixture)), \(option), residual: \(turnsStream)}}]}
             """, file: "t")
         _ = try Conversion(
             input: scratch.path + "/model", passes: try recipe.passes.map { try Registry.builtIn.pass(for: $0) },

@@ -6,7 +6,7 @@ import TestSupport
 
 /// `quantize` with a residual: the adapter beside the model.
 @Suite struct ResidualTests {
-    private func convert(_ folder: TemporaryFolder, to name: String, format: ContainerFormat = .gguf, options: String) throws {
+    private func convert(_ folder: TemporaryFolder, to name: String, format: ContainerFormat = .gguf, rule: String = "type: q4_0", options: String) throws {
         let scratch = try Scratch()
         // The file is read until the run ends.
         defer { withExtendedLifetime(scratch) {} }
@@ -14,7 +14,7 @@ import TestSupport
         let recipe = try Recipe.parse(
             """
             {recipe: 1, name: t, calibration: {text: "\(text)", sequences: 12, context: 24},
-             passes: [{use: quantize, with: {rules: [{match: {role: linear}, type: q4_0, rounding: gptq}], \(options)}}]}
+             passes: [{use: quantize, with: {rules: [{match: {role: linear}, \(rule), rounding: gptq}], \(options)}}]}
             """, file: "t")
         _ = try Conversion(
             input: folder.path + "/model", passes: try recipe.passes.map { try Registry.builtIn.pass(for: $0) },
@@ -113,6 +113,30 @@ import TestSupport
         var other = try TensorGraph(try openTensorSource(at: folder.path + "/other"), architectures: .builtIn)
         #expect(throws: FormatError.self) { try other.add(adapter: folder.path + "/base-lora.gguf") }
         #expect(throws: FormatError.self) { try graph.add(adapter: folder.path + "/base.gguf") }
+    }
+
+    /// Base and adapter together keep to the bytes, and only weights that gain most have a residual.
+    @Test(arguments: [5.0, 5.4, 6.5]) func ranksAreDealtOutWithTheTypes(bits: Double) throws {
+        let folder = try TemporaryFolder()
+        try SmallModel(hidden: 128).write(to: folder)
+        try convert(folder, to: "base.gguf", rule: "type: q4_0, reallocate: true, bits: \(bits)", options: "residual-rank: 64, residual-type: q4_0")
+        let base = try graphOfFile(folder.path + "/base.gguf").filter { $0.info.encoding.ggmlType?.blockSize == 32 }
+        let adapter = try graphOfFile(folder.path + "/base-lora.gguf")
+        func byteCount(_ tensors: [LazyTensor]) throws -> Int { try tensors.reduce(0) { $0 + (try $1.rows(0..<$1.info.rowCount)).count } }
+        let weightCount = base.reduce(0) { $0 + $1.info.elementCount }
+        #expect(Double(try byteCount(base) + byteCount(adapter)) * 8 <= bits * Double(weightCount))
+        let ranks = adapter.filter { $0.info.name.hasSuffix(".lora_a") }.map(\.info.shape[0])
+        #expect(!ranks.isEmpty && ranks.allSatisfy { $0 == 32 || $0 == 64 })
+        #expect(bits > 6 || ranks.count < base.count, "\(ranks)")
+    }
+
+    @Test func bitsAreForRulesThatDealOut() throws {
+        let folder = try TemporaryFolder()
+        try SmallModel(hidden: 128).write(to: folder)
+        for (rule, message) in [("type: q4_0, bits: 5", "reallocate"), ("type: q4_0, reallocate: true, bits: 3", "smallest")] {
+            let error = #expect(throws: RecipeError.self) { try convert(folder, to: "a.gguf", rule: rule, options: "residual-rank: 0") }
+            #expect(error?.description.contains(message) == true, "\(String(describing: error))")
+        }
     }
 
     @Test func aResidualNeedsASecondFileAndWeightsToBelongTo() throws {
