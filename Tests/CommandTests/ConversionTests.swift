@@ -96,13 +96,15 @@ import TestSupport
     @Test func aFolderThatHoldsFilesNeedsForce() async throws {
         try folder.makeFolder("out")
         try folder.write([1], to: "out/notes.txt")
-        try folder.write([1], to: "out/model-00001-of-00002.safetensors")
+        let stale = ["model-00001-of-00002.safetensors", "merges.txt", "chat_template.json", "additional_chat_templates/rag.jinja"]
+        try folder.makeFolder("out/additional_chat_templates")
+        for name in stale { try folder.write([1], to: "out/" + name) }
         let before = folder.everything
         expectRefusal(try await run("convert", "model", "out"), 73, saying: "out", "--force")
         #expect(folder.everything == before)
         try await write("convert", "model", "out", "--force")
-        // Weights of another model would be read beside the new ones; what else lies there is the user's.
-        #expect(!folder.everything.contains("out/model-00001-of-00002.safetensors"))
+        // What another model left would be read beside the new one's; what else lies there is the user's.
+        for name in stale { #expect(!folder.everything.contains("out/" + name), "\(name)") }
         #expect(try folder.read("out/notes.txt") == [1])
         expectSuccess(try await run("diff", "model", "out", "--exit-code"))
     }

@@ -77,6 +77,15 @@ public final class HuggingFaceDirectory: TensorSource {
         return [".json", ".txt", ".model", ".jinja", ".tiktoken"].contains { name.hasSuffix($0) }
     }
 
+    /// Whether loaders look for a file by its name: weights and their index, the tokenizer's files, the template, the settings of generation.
+    package static func isReadByName(_ name: String) -> Bool {
+        [".safetensors", ".safetensors.index.json"].contains { name.hasSuffix($0) }
+            || [
+                "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json",
+                "vocab.txt", "merges.txt", "spiece.model", "chat_template.jinja", "chat_template.json", "generation_config.json",
+            ].contains(name)
+    }
+
     /// The folder of the chat templates that are not the main one.
     package static let chatTemplateFolder = "additional_chat_templates"
 

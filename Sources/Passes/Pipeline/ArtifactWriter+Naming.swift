@@ -12,7 +12,7 @@ extension ArtifactWriter {
     func giveNames(_ files: [OutputFile]) throws {
         if let last = files.last, files.count > 1 {
             try? FileManager.default.removeItem(atPath: last.path)
-            removeStaleWeights()
+            removeStaleFiles()
         }
         var named: [String] = []
         do {
@@ -39,13 +39,14 @@ extension ArtifactWriter {
         file.name.isEmpty ? path : path + "/" + file.name
     }
 
-    /// Weights of the model that stood in a directory before would be read by some loaders beside or before the new ones.
-    private func removeStaleWeights() {
+    /// Weights, tokenizer and templates of the model that stood in a directory before would be read by some loaders beside or
+    /// before the new ones. Files that no loader looks for by name stay.
+    private func removeStaleFiles() {
         let current = Set(layout.files.map(\.name))
         guard current.contains("config.json") else { return }
-        for name in (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []
-        where name.hasSuffix(".safetensors") || name.hasSuffix(".safetensors.index.json") {
-            if !current.contains(name) { try? FileManager.default.removeItem(atPath: path + "/" + name) }
+        let names = ((try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []).filter(HuggingFaceDirectory.isReadByName)
+        for name in names + ((try? HuggingFaceDirectory.namedChatTemplates(inFolder: path)) ?? []) where !current.contains(name) {
+            try? FileManager.default.removeItem(atPath: path + "/" + name)
         }
     }
 }
