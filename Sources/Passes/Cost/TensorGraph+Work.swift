@@ -74,7 +74,7 @@ extension TensorGraph {
     }
 
     /// What rounding weights against the moments of their inputs takes beside the walk.
-    func roundingWork(of names: some Sequence<String>, tokens: Int) -> WorkEstimate {
+    func roundingWork(of names: some Sequence<String>, tokens: Int, sweeps: Int) -> WorkEstimate {
         var work = WorkEstimate()
         guard let model else { return work }
         let share = Double(model.hyperparameters[.expertsUsed] ?? 1) / Double(max(1, model.hyperparameters.experts))
@@ -83,7 +83,7 @@ extension TensorGraph {
             guard let info = self[name]?.info, let match = model.match(name: name) else { continue }
             let (rows, columns) = (Double(info.rowCount), Double(info.columnCount))
             work[.rounding] += rows * columns
-            work[.compensation] += rows * columns * columns
+            work[.compensation] += rows * columns * columns * Double(1 + sweeps)
             work[.storing] += rows * columns
             // Weights that read one input share its moments and their factor.
             guard inputs.insert("\(match.layer ?? -1) \(match.expert ?? -1) \(match.role.input)").inserted else { continue }

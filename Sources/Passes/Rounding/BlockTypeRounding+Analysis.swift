@@ -21,8 +21,11 @@ extension BlockTypeRounding {
                 .warning,
                 "the calibration has \(calibration.tokenCount) tokens for inputs of up to \(widest) channels: more sequences make better weights")
         }
-        let work = graph.walkWork(tokens: calibration.tokenCount, context: calibration.context, gateAndUp: 2)
-            + graph.roundingWork(of: types.keys.map { $0 } + splits.keys, tokens: calibration.tokenCount)
+        var work = graph.walkWork(
+            tokens: calibration.tokenCount, context: calibration.context, gateAndUp: network.model.hyperparameters.experts > 0 ? 2 : 1)
+            + graph.roundingWork(of: types.keys.map { $0 } + splits.keys, tokens: calibration.tokenCount, sweeps: sweeps)
+        // What the head reads in the original network.
+        if tiedEmbedding != nil { work = work + original.walkWork(tokens: calibration.tokenCount, context: calibration.context) }
         return Analysis(summary, peakMemoryByteCount: peakMemory(of: graph, network, widest: widest), work: work) { run in
             let windows = try calibration.windows(in: run)
             let online = graph.online.map { "\($0.rounding as Any)" } ?? ""
