@@ -127,18 +127,25 @@ struct OutputOptions: ParsableArguments {
 
     /// In a format of ours.
     /// - Parameter recipe: what the recipe says of this output, where the command line says nothing.
-    func output(path: String, format: ContainerFormat, like recipe: OutputSpecification? = nil) -> Output {
-        Output(
-            path: path, format: format, shardByteCount: shardSize?.byteCount ?? recipe?.shardSize ?? recipe?.split,
-            compressionLevel: level ?? recipe?.level ?? 3,
-            frameByteCount: frameSize?.byteCount ?? recipe?.frameSize ?? 4 << 20)
+    func output(
+        path: String, format: ContainerFormat, like recipe: OutputSpecification? = nil, registry: Registry
+    ) throws -> Output {
+        output(path: path, (format.rawValue, try registry.exporter(for: format)), like: recipe)
     }
 
     /// As a recipe says.
     /// - Throws: `RecipeError` for a format that the registry does not have.
     func output(path: String, as recipe: OutputSpecification, registry: Registry) throws -> Output {
-        if let format = recipe.format { return output(path: path, format: format, like: recipe) }
-        return Output(path: path, exporter: (recipe.formatName, try registry.exporter(for: recipe)))
+        output(path: path, (recipe.formatName, try registry.exporter(for: recipe)), like: recipe)
+    }
+
+    private func output(
+        path: String, _ exporter: (name: String, exporter: any Exporter), like recipe: OutputSpecification?
+    ) -> Output {
+        Output(
+            path: path, exporter: exporter, shardByteCount: shardSize?.byteCount ?? recipe?.shardSize ?? recipe?.split,
+            compressionLevel: level ?? recipe?.level ?? 3,
+            frameByteCount: frameSize?.byteCount ?? recipe?.frameSize ?? 4 << 20)
     }
 }
 

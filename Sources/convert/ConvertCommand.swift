@@ -63,7 +63,7 @@ struct ConvertCommand: ParsableCommand {
         let known = try model.known()
         try naming(input) {
             let conversion = try Conversion(
-                input: input, passes: passes, output: out.output(path: path, format: format), onFallback: .warn,
+                input: input, passes: passes, output: try out.output(path: path, format: format, registry: known.registry), onFallback: .warn,
                 provenance: nil, architectures: known.architectures, types: known.registry.types, measuresRounding: lower == .uniform)
             try perform(conversion, out: out, work: work)
         }

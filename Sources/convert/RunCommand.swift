@@ -40,13 +40,15 @@ extension Recipe {
             // A known file ending says what is wanted; a bare name takes the recipe's format.
             if let named = Output.format(ofPath: path), named != .huggingFace || outputs.isEmpty {
                 let format = named == .huggingFace ? .gguf : named
-                return [out.output(path: path, format: format, like: outputs.first { $0.format == format })]
+                return [try out.output(path: path, format: format, like: outputs.first { $0.format == format }, registry: registry)]
             }
-            guard let declared = outputs.first else { return [out.output(path: path, format: .gguf)] }
+            guard let declared = outputs.first else { return [try out.output(path: path, format: .gguf, registry: registry)] }
             return [try out.output(path: path, as: declared, registry: registry)]
         }
         let model = input.split(separator: "/").last.map(String.init) ?? "model"
-        guard !outputs.isEmpty else { return [out.output(path: (path ?? "") + "\(model)-\(name).gguf", format: .gguf)] }
+        guard !outputs.isEmpty else { 
+            return [try out.output(path: (path ?? "") + "\(model)-\(name).gguf", format: .gguf, registry: registry)]
+        }
         return try outputs.map { try out.output(path: (path ?? "") + $0.path(recipe: name, model: model), as: $0, registry: registry) }
     }
 }

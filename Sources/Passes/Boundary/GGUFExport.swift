@@ -49,7 +49,7 @@ struct GGUFExport {
             try online.describe(in: &metadata)
             SplitTensors.describe(tensors, in: &metadata)
             CustomTensors.describe(tensors, in: &metadata)
-            tensors = try tensors.map { try $0.storedAsBytes().customStoredAsBytes() } + online.rotations
+            tensors = try tensors.map { try $0.storedAsBytes() } + online.rotations
         }
     }
 

@@ -20,7 +20,7 @@ extension Registry {
             ("inner", .inner, "Second moments of the inputs of o and down, and of experts."),
             ("heads", .heads, "Second moments of keys and queries after RoPE, and of values, per key-value head."),
         ] {
-            registry.register(statistic: Declaration(identifier: name, summary: summary)) { _ throws(RecipeError) in
+            registry.statistics.add(Declaration(identifier: name, summary: summary)) { _ throws(RecipeError) in
                 BuiltInStatistic(kinds: kind)
             }
         }

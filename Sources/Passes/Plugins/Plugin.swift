@@ -60,23 +60,23 @@ extension Registry {
         }
         for declaration in plugin.contents.passes {
             try check(declaration, in: passes)
-            register(declaration) { options throws(RecipeError) in PluginPass(plugin, declaration, options) }
+            passes.add(declaration) { options throws(RecipeError) in PluginPass(plugin, declaration, options) }
         }
         for (declaration, facts) in plugin.contents.roundings {
             try check(declaration, in: roundings)
-            register(rounding: declaration) { options throws(RecipeError) in
+            roundings.add(declaration) { options throws(RecipeError) in
                 PluginRounding(call: PluginCall(plugin, declaration, options), facts: facts)
             }
         }
         for (declaration, needsReference) in plugin.contents.metrics {
             try check(declaration, in: metrics)
-            register(metric: declaration) { options throws(RecipeError) in
+            metrics.add(declaration) { options throws(RecipeError) in
                 PluginMetric(call: PluginCall(plugin, declaration, options), title: declaration.identifier, needsReference: needsReference)
             }
         }
         for (declaration, facts) in plugin.contents.statistics {
             try check(declaration, in: statistics)
-            register(statistic: declaration) { options throws(RecipeError) in
+            statistics.add(declaration) { options throws(RecipeError) in
                 PluginStatistic(call: PluginCall(plugin, declaration, options), facts: facts)
             }
         }
@@ -92,7 +92,7 @@ extension Registry {
         }
         for declaration in plugin.contents.exporters {
             try check(declaration, in: exporters)
-            register(exporter: declaration) { options throws(RecipeError) in PluginExporter(call: PluginCall(plugin, declaration, options)) }
+            exporters.add(declaration) { options throws(RecipeError) in PluginExporter(call: PluginCall(plugin, declaration, options)) }
         }
     }
 }

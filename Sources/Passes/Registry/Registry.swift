@@ -2,19 +2,19 @@ import Formats
 
 /// What recipes and options may name, by kind and identifier. A value: whoever runs a recipe says what there is.
 public struct Registry: Sendable {
-    public private(set) var passes = Table<any Pass>(of: "pass")
+    public internal(set) var passes = Table<any Pass>(of: "pass")
     /// What `rounding` in a rule of `quantize` may name.
-    public private(set) var roundings = Table<any RoundingMethod>(of: "rounding")
+    public internal(set) var roundings = Table<any RoundingMethod>(of: "rounding")
     /// What `resq eval --metric` may name.
-    public private(set) var metrics = Table<any Metric>(of: "metric")
+    public internal(set) var metrics = Table<any Metric>(of: "metric")
     /// What `format` of an output may name.
-    public private(set) var exporters = Table<any Exporter>(of: "format")
+    public internal(set) var exporters = Table<any Exporter>(of: "format")
 
     /// What `resq calibrate --statistics` may name.
-    public private(set) var statistics = Table<any Statistic>(of: "statistic")
+    public internal(set) var statistics = Table<any Statistic>(of: "statistic")
 
     /// What `type` in a rule of `quantize` may name; the types of the formats are always there.
-    public private(set) var types = TypeTable.builtIn
+    public internal(set) var types = TypeTable.builtIn
 
     public init() {}
 
@@ -51,34 +51,6 @@ public struct Registry: Sendable {
         _ declaration: Declaration, make: @escaping @Sendable (PassOptions) throws(RecipeError) -> any Pass
     ) {
         passes.add(declaration, make: make)
-    }
-
-    /// The same for a way of rounding.
-    mutating func register(
-        rounding declaration: Declaration, make: @escaping @Sendable (PassOptions) throws(RecipeError) -> any RoundingMethod
-    ) {
-        roundings.add(declaration, make: make)
-    }
-
-    /// The same for a metric.
-    mutating func register(
-        metric declaration: Declaration, make: @escaping @Sendable (PassOptions) throws(RecipeError) -> any Metric
-    ) {
-        metrics.add(declaration, make: make)
-    }
-
-    /// The same for a statistic.
-    mutating func register(
-        statistic declaration: Declaration, make: @escaping @Sendable (PassOptions) throws(RecipeError) -> any Statistic
-    ) {
-        statistics.add(declaration, make: make)
-    }
-
-    /// The same for a format.
-    mutating func register(
-        exporter declaration: Declaration, make: @escaping @Sendable (PassOptions) throws(RecipeError) -> any Exporter
-    ) {
-        exporters.add(declaration, make: make)
     }
 
     /// What all passes declare, by identifier.
@@ -119,6 +91,11 @@ public struct Registry: Sendable {
     /// Makes the exporter of an output's format, with its options checked.
     public func exporter(for output: OutputSpecification) throws(RecipeError) -> any Exporter {
         try exporters.make(output.formatName, output.formatOptions, at: output.formatLocation)
+    }
+
+    /// Makes the exporter of a format of ours.
+    public func exporter(for format: ContainerFormat) throws(RecipeError) -> any Exporter {
+        try exporters.make(format.rawValue, nil, at: RecipeLocation(file: "the output"))
     }
 
     /// An option with what is registered in the place of what its type asks for.

@@ -7,15 +7,6 @@ import Models
 //     resq.types.types          [string; n]    the type of each
 //     resq.types.columns        [u32; n]       elements of a row
 
-extension LazyTensor {
-    /// A tensor of a custom type as the bytes of its rows; any other as it is.
-    func customStoredAsBytes() throws -> LazyTensor {
-        guard case .custom = info.encoding, let rowByteCount = info.rowByteCount else { return self }
-        let stored = try TensorInfo(name: info.name, encoding: .plain(.i8), shape: info.shape.dropLast() + [rowByteCount])
-        return LazyTensor(info: stored, operation: SameBytes(input: self), history: history)
-    }
-}
-
 enum CustomTensors {
     /// Writes which tensors are of custom types.
     static func describe(_ tensors: [LazyTensor], in metadata: inout GGUFMetadata) {

@@ -10,10 +10,13 @@ import Models
 //     resq.split.part_bits      [u32; sum]
 
 extension LazyTensor {
-    /// A split tensor as the bytes of its rows; any other as it is.
+    /// A split tensor, or one of a custom type, as the bytes of its rows; any other as it is.
     func storedAsBytes() throws -> LazyTensor {
-        guard case .split(let layout) = info.encoding else { return self }
-        let stored = try TensorInfo(name: info.name, encoding: .plain(.i8), shape: info.shape.dropLast() + [layout.rowByteCount])
+        switch info.encoding {
+        case .split, .custom: break
+        case .plain, .block: return self
+        }
+        let stored = try TensorInfo(name: info.name, encoding: .plain(.i8), shape: info.shape.dropLast() + [info.rowByteCount ?? 0])
         return LazyTensor(info: stored, operation: SameBytes(input: self), history: history)
     }
 
