@@ -70,6 +70,13 @@ import TestSupport
         #expect(check.ending == .exited(1) && check.output.contains("promises to keep what the model computes"), "\(check.output)")
     }
 
+    /// A model that no longer runs does not compute what it did.
+    @Test func aPassThatBreaksTheModelIsToldByTheCheck() async throws {
+        try write("result = data", promises: "preserves_function=True", step: "Step([t.name], [Tensor('x.' + t.name, t.dtype, t.shape)])")
+        let check = try await resq(["passes", "--check", "p.py"], in: folder.path)
+        #expect(check.ending == .exited(1) && check.output.contains("failed  mine.change: weights in F32: ") && check.output.contains("are missing"), "\(check.output)")
+    }
+
     /// Passes of ours that promise it keep the function of a small model, and one that does not is not asked.
     @Test(arguments: ["fold-norms", "untie", "hadamard"]) func oursKeepIt(name: String) async throws {
         let check = try await resq(["passes", "--check", name], in: "/")
