@@ -43,6 +43,8 @@ public struct LazyTensor: Sendable {
         switch operation {
         case let stored as SameBytes: stored.input.info.elementCount
         case is RotationMatrix: 0
+        case let factor as RoundedRows where factor.input == nil: 0
+        case let changed where changed.inputs.count == 1: changed.inputs[0].weightCount == 0 ? 0 : info.elementCount
         default: info.elementCount
         }
     }

@@ -129,6 +129,27 @@ import TestSupport
         #expect(!ranks.isEmpty && ranks.allSatisfy { $0 == 32 || $0 == 64 })
     }
 
+    /// Bits per weight are those of the model's own weights, factors included in the bits.
+    @Test func factorsAreBitsAndNoWeights() throws {
+        let folder = try TemporaryFolder()
+        let model = try SmallModel(hidden: 128).write(to: folder)
+        let text = try folder.write(numPyBytes((0..<400).map { $0 % SmallModel.vocabulary }), to: "tokens.npy")
+        let recipe = try Recipe.parse(
+            """
+            {recipe: 1, name: t, calibration: {text: "\(text)", sequences: 4, context: 24}, passes: [{use: quantize, with:
+              {rules: [{match: {role: linear}, type: q4_0, rounding: gptq}], residual-rank: 32}}]}
+            """, file: "t")
+        let plan = try Conversion(
+            input: model, passes: try recipe.passes.map { try Registry.builtIn.pass(for: $0) },
+            output: Output(path: folder.path("out.gguf"), format: .gguf), onFallback: .error, provenance: ("text", "t"),
+            architectures: .builtIn, calibration: recipe.calibration
+        ).plan(threadCount: 1)
+        let isFactor = { (tensor: Plan.Tensor) in tensor.name.contains(".lora_") }
+        #expect(plan.tensors.contains(where: isFactor))
+        let weights = plan.tensors.filter { !isFactor($0) }.reduce(0) { $0 + $1.shape.reduce(1, *) }
+        #expect(abs(plan.bitsPerWeight - 8 * Double(plan.tensors.reduce(0) { $0 + $1.byteCount }) / Double(weights)) < 1e-9)
+    }
+
     @Test func bitsAreForRulesThatDealOut() throws {
         let folder = try TemporaryFolder()
         try SmallModel(hidden: 128).write(to: folder)
