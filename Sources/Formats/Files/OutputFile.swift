@@ -100,6 +100,8 @@ public final class OutputFile: Sendable {
     deinit {
         // The part goes before the lock does, so that nobody else's part is removed.
         if !isFinished.load(ordering: .acquiring) && !keepsPart { unsafe unlink(partPath) }
+        // A child that was forked, and has not begun its program yet, shares the lock; closing alone would leave it locked.
+        flock(descriptor, LOCK_UN)
         close(descriptor)
     }
 

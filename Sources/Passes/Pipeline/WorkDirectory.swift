@@ -29,5 +29,9 @@ final class WorkDirectory: Sendable {
         self.lock = descriptor
     }
 
-    deinit { close(lock) }
+    deinit {
+        // A child that was forked, and has not begun its program yet, shares the lock; closing alone would leave it locked.
+        flock(lock, LOCK_UN)
+        close(lock)
+    }
 }
