@@ -22,8 +22,8 @@ import Models
 //     resq.online.key_values.bits       [u32; 3]
 //     resq.online.key_rotation.bits     u32
 //
-// Version 2 knew no groups and one rotation of the stream. Version 1 had neither the rotations of the stream and of values nor the three keys that end in `rotated` and
-// `transformed`, but for that of the keys.
+// Version 2 knew no groups and one rotation of the stream. Version 1 had neither the rotations of the stream and of values nor the
+// three keys that end in `rotated` and `transformed`, but for that of the keys.
 
 extension OnlineTransforms {
     /// Writes the keys; the rotations' tensors are the caller's.
