@@ -145,9 +145,25 @@ CLONES void resq_descend_columns(float *w, float *change, int16_t *levels, const
     size_t r = 0;
     w += first * rows;
     levels += first * rows;
-    gradient += first * rows;
     for (; r + WIDE * LANES <= rows; r += WIDE * LANES) { DESCEND_COLUMNS(WIDE) }
     for (; r < rows; r += LANES) { DESCEND_COLUMNS(1) }
+}
+
+CLONES void resq_add_multiple(float *sum, const float *x, float factor, size_t n) {
+    for (size_t i = 0; i < n; i += LANES) STORED(sum + i, LOADED(sum + i) + LOADED(x + i) * factor);
+}
+
+CLONES void resq_row_products(const float *a, const float *b, size_t columns, size_t rows, float *sum) {
+    for (size_t r = 0; r < rows; r += LANES) {
+        floats total = 0;
+        for (size_t c = 0; c < columns; c++) total += LOADED(a + c * rows + r) * LOADED(b + c * rows + r);
+        STORED(sum + r, total);
+    }
+}
+
+CLONES void resq_multiply_rows(float *x, const float *factor, size_t columns, size_t rows) {
+    for (size_t c = 0; c < columns; c++)
+        for (size_t r = 0; r < rows; r += LANES) STORED(x + c * rows + r, LOADED(x + c * rows + r) * LOADED(factor + r));
 }
 
 // |d|^2.4 = d^2 * (d^2)^(1/5). The fifth root: a first guess from a fifth of the exponent, off by less than 5 %, and three
@@ -170,6 +186,8 @@ CLONES void resq_descend_columns(float *w, float *change, int16_t *levels, const
 CLONES void resq_search_scale(const float *w, size_t columns, size_t rows, const float *importance, const float *factor,
                               size_t trials, float low, float high, const float *codebook, int signed_extreme, int refit,
                               resq_norm norm, float *scale) {
+    // The best of the rows before is tried first: what it leaves to beat ends most other trials early.
+    size_t guess = 0;
     for (size_t r = 0; r < rows; r += LANES) {
         floats extreme = 0, most = 0;
         for (size_t c = 0; c < columns; c++) {
@@ -179,11 +197,16 @@ CLONES void resq_search_scale(const float *w, size_t columns, size_t rows, const
             extreme = SELECT(larger, signed_extreme ? x : m, extreme);
         }
         floats best = 0, least = INFINITY;
-        for (size_t t = 0; t < trials; t++) {
+        ints place = 0;
+        for (size_t step = 0; step <= trials; step++) {
+            size_t t = step == 0 ? guess : step - 1;
+            if (step > 0 && t == guess) continue;
             floats trial = extreme * factor[t];
             floats inverse = SELECT(trial == 0, (floats)0, 1.0f / trial);
             floats total = 0, wl = 0, ll = 0, ww = 0;
             for (size_t c = 0; c < columns; c++) {
+                // Badness only grows: a trial that is worse in every row by now will not become better.
+                if (!refit && c % 32 == 0 && c > 0 && !__builtin_reduce_or(total <= least)) break;
                 floats x = LOADED(w + c * rows + r), level, value;
                 floats scaled = refit ? x * inverse : SELECT(trial == 0, (floats)0, x / trial);
                 if (codebook) nearest_entry(codebook, &scaled, &level, &value);
@@ -203,10 +226,12 @@ CLONES void resq_search_scale(const float *w, size_t columns, size_t rows, const
                 trial = SELECT(usable, wl / ll, (floats)0);
                 total = ww - trial * wl;
             }
-            ints better = total < least;
+            ints better = (total < least) | ((total == least) & ((int)t < place));
             least = SELECT(better, total, least);
             best = SELECT(better, trial, best);
+            place = SELECT(better, (ints)(int)t, place);
         }
+        guess = (size_t)place[0];
         STORED(scale + r, best);
     }
 }
@@ -228,6 +253,7 @@ CLONES void resq_search_range(const float *w, size_t columns, size_t rows, const
             floats total = 0;
             if (trials > 1)
                 for (size_t c = 0; c < columns; c++) {
+                    if (c % 32 == 0 && c > 0 && !__builtin_reduce_or(total < least)) break;
                     floats x = LOADED(w + c * rows + r);
                     floats code = SELECT(flat, (floats)0, ROUND(x / trial) + z);
                     floats d = trial * (MINIMUM(MAXIMUM(code, (floats)0), (floats)most) - z) - x;

@@ -1,6 +1,7 @@
 /// A dense matrix, row-major: element (r, c) stands at `r · columnCount + c`.
 ///
-/// A value: copies share their memory until one of them changes.
+/// A value: copies share their memory until one of them changes. What loops call element by element is inlinable: other
+/// modules would go through tables of functions otherwise.
 public struct Matrix<Scalar: BinaryFloatingPoint & Sendable>: Sendable, Equatable {
     public let rowCount: Int
     public let columnCount: Int
@@ -8,11 +9,13 @@ public struct Matrix<Scalar: BinaryFloatingPoint & Sendable>: Sendable, Equatabl
     public var elements: [Scalar]
 
     /// A matrix of zeros.
+    @inlinable
     public init(rowCount: Int, columnCount: Int) {
         self.init(rowCount: rowCount, columnCount: columnCount, elements: Array(repeating: 0, count: rowCount * columnCount))
     }
 
     /// - Parameter elements: row after row, `rowCount · columnCount` of them.
+    @inlinable
     public init(rowCount: Int, columnCount: Int, elements: [Scalar]) {
         precondition(rowCount >= 0 && columnCount >= 0 && elements.count == rowCount * columnCount, "a matrix is full")
         self.rowCount = rowCount
@@ -27,6 +30,7 @@ public struct Matrix<Scalar: BinaryFloatingPoint & Sendable>: Sendable, Equatabl
         return matrix
     }
 
+    @inlinable
     public subscript(_ row: Int, _ column: Int) -> Scalar {
         get { elements[row * columnCount + column] }
         set { elements[row * columnCount + column] = newValue }

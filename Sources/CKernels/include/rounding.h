@@ -21,13 +21,19 @@ void resq_compensate_columns(float *w, const float *error, const float *upper, s
                              size_t last, size_t rows);
 
 // One step of coordinate descent for columns first ..< first + columns of a strip of values w, whose squared error in the
-// metric of `hessian` (order n, symmetric) has half the gradient `gradient`, [n, rows]. Each column in turn moves to the
-// value nearest to its minimum, the others being as they are; change[c], counted from `first`, gets what it moved by.
+// metric of `hessian` (order n, symmetric) has half the gradient `gradient`, [columns, rows]. Each column in turn moves to
+// the value nearest to its minimum, the others being as they are; change[c], counted from `first`, gets what it moved by.
 // Scales, levels and groups as in resq_round_columns, groups counted from `first`. The gradient is not changed.
 void resq_descend_columns(float *w, float *change, int16_t *levels, const float *gradient, const float *hessian, size_t n,
                           size_t first, size_t columns, size_t rows, const float *scale, const float *offset,
                           const float *low, const float *high, const float *codebook, int has_codebook,
                           const int32_t *group);
+
+// What descent does with strips, element by element: sum += factor x over n (a multiple of 16); sum[r] = sum over columns of
+// a b; x times a factor for each row.
+void resq_add_multiple(float *sum, const float *x, float factor, size_t n);
+void resq_row_products(const float *a, const float *b, size_t columns, size_t rows, float *sum);
+void resq_multiply_rows(float *x, const float *factor, size_t columns, size_t rows);
 
 // How a search judges: sum of importance * |w - value|^2, or ^2.4.
 typedef enum resq_norm { RESQ_SQUARE = 0, RESQ_POWER_2_4 = 1 } resq_norm;

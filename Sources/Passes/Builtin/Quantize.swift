@@ -1,5 +1,6 @@
 import Formats
 import Models
+import ResQ
 
 /// `quantize`: gives weights the types that rules choose, rounding as each type's reference does, or by GPTQ.
 struct Quantize: DeclaredPass {
@@ -33,6 +34,12 @@ struct Quantize: DeclaredPass {
             OptionDeclaration(
                 "sweeps", .integer(0...100), default: .integer(0),
                 summary: "For gptq: sweeps of coordinate descent over scales and codes afterwards."),
+            OptionDeclaration(
+                "scale-search", .choice(["paper", "weighted"]), default: .text("paper"),
+                summary: """
+                    For gptq onto integers: the scale with the least sum of |error|^2.4, as the paper has it, or of squared errors \
+                    weighed with the diagonal of the second moments.
+                    """),
             OptionDeclaration(
                 "sequences", .integer(1...1_000_000), default: .absent,
                 summary: "For gptq: use only the first so many sequences of the calibration."),
@@ -69,6 +76,7 @@ struct Quantize: DeclaredPass {
     private let damping: Double
     private let actOrder: Bool
     private let sweeps: Int
+    private let scaleSearch: IntegerGrid.ClipSearch
     private let sequences: Int?
     private let residual: ResidualRounding?
 
@@ -81,6 +89,7 @@ struct Quantize: DeclaredPass {
         damping = options.number("damping")
         actOrder = options.boolean("act-order")
         sweeps = options.integer("sweeps")
+        scaleSearch = options.text("scale-search") == "weighted" ? .weighted : .paper
         sequences = options.has("sequences") ? options.integer("sequences") : nil
         let (rank, type) = (options.integer("residual-rank"), options.text("residual-type"))
         guard rank == 0 || ResidualRounding.isValid(rank: rank, type: type) else {
@@ -211,7 +220,8 @@ struct Quantize: DeclaredPass {
         in context: PassContext
     ) throws {
         var rounding = BlockTypeRounding(
-            types: types, splits: splits, damping: damping, actOrder: actOrder, sweeps: sweeps, sequences: sequences, methods: methods)
+            types: types, splits: splits, damping: damping, actOrder: actOrder, sweeps: sweeps, scaleSearch: scaleSearch, sequences: sequences,
+            methods: methods)
         rounding.tiedEmbedding = graph.tensors.map(\.info).first { types[$0.name] != nil && graph.model?.match(name: $0.name)?.role == .embedding }?.name
         (rounding.residual, rounding.ranks) = (residual, ranks)
         let analysis = try rounding.analysis(of: graph, original: original, in: context)

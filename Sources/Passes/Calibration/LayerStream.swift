@@ -15,6 +15,8 @@ final class LayerStream {
     /// The residual stream in the middle of a layer.
     private var halfway: RowStore?
     private let folder: String?
+    /// Holds the memory that layers work in, from one batch to the next.
+    private var idle = Batch(hidden: [], lengths: [])
     let tables: RotaryTables
 
     /// Residual streams up to this size wait in memory when there is no folder to keep them in.
@@ -89,25 +91,18 @@ final class LayerStream {
     /// - Parameter body: runs the layer over one batch, in place; the default runs it whole.
     func advance(_ block: Block, hooks: (any ForwardHooks)? = nil, progress: (Int) throws -> Void = { _ in }) throws {
         var caches: [KeyValueCache]?
-        try finishLayer { batch in
+        try finishLayer { batch, _ in
             try network.run(block, on: &batch, caches: &caches, tables: tables, hooks: hooks)
             try progress(batch.tokenCount)
         }
     }
 
-    /// Lets `body` turn every batch into the input of the next layer, and stands there afterwards.
-    func finishLayer(_ body: (inout Batch) throws -> Void) throws {
+    /// Lets `body` turn every batch, with its rows, into the input of the next layer, and stands there afterwards.
+    func finishLayer(_ body: (inout Batch, Range<Int>) throws -> Void) throws {
         let next = try folder.map { folder in
             try RowStore(rowCount: store.rowCount, width: store.width, path: Self.path(in: folder, layer: layer + 1))
         }
-        var last = Batch(hidden: [], lengths: [])
-        for part in parts {
-            var batch = try batch(part)
-            batch.exchangeScratch(with: &last)
-            defer { last.exchangeScratch(with: &batch) }
-            try located(part) { try body(&batch) }
-            try (next ?? halfway ?? store).write(batch.hidden.span, from: rows(of: part).lowerBound)
-        }
+        try forEachBatch(into: next ?? halfway ?? store, body)
         if let next {
             try next.synchronize()
             store = next
@@ -118,11 +113,14 @@ final class LayerStream {
         layer += 1
     }
 
-    /// Shows every batch to `body`, with its rows, and keeps nothing of it.
-    func forEachBatch(_ body: (inout Batch, Range<Int>) throws -> Void) throws {
+    /// Shows every batch to `body`, with its rows, and keeps nothing of it, or the residual stream it leaves in `target`.
+    func forEachBatch(into target: RowStore? = nil, _ body: (inout Batch, Range<Int>) throws -> Void) throws {
         for part in parts {
             var batch = try batch(part)
+            batch.exchangeScratch(with: &idle)
+            defer { idle.exchangeScratch(with: &batch) }
             try located(part) { try body(&batch, rows(of: part)) }
+            try target?.write(batch.hidden.span, from: rows(of: part).lowerBound)
         }
     }
 
@@ -139,11 +137,7 @@ final class LayerStream {
     /// layer is finished, so that a killed run can begin it again.
     func rewrite(_ body: (inout Batch, Range<Int>) throws -> Void) throws {
         let target = try halfway ?? self.store(width: store.width)
-        for part in parts {
-            var batch = try batch(part)
-            try located(part) { try body(&batch, rows(of: part)) }
-            try target.write(batch.hidden.span, from: rows(of: part).lowerBound)
-        }
+        try forEachBatch(into: target, body)
         halfway = target
     }
 

@@ -73,7 +73,13 @@ final class RowStore {
     func write(_ values: Span<Float>, from row: Int) throws(FormatError) {
         precondition(values.count % width == 0 && row * width + values.count <= rowCount * width, "whole rows of the store")
         guard file >= 0 else {
-            for index in 0..<values.count { memory[row * width + index] = values[index] }
+            guard !values.isEmpty else { return }
+            unsafe memory.withUnsafeMutableBufferPointer { memory in
+                unsafe values.withUnsafeBufferPointer { values in
+                    // They were just seen to fit.
+                    unsafe (memory.baseAddress! + row * width).update(from: values.baseAddress!, count: values.count)
+                }
+            }
             return
         }
         // Floats have no padding, so every byte is initialized.

@@ -7,9 +7,10 @@ import Models
 func checkSummable(_ rows: Span<Float>, columnCount: Int) throws(NotFiniteRow) {
     let limit: Float = 1e17
     for start in stride(from: 0, to: rows.count, by: columnCount) {
-        // Without a branch inside, so that it vectorizes; a NaN is not below the limit either.
+        // Without a branch or a check of bounds inside, so that it vectorizes; a NaN is not below the limit either.
+        let row = rows.extracting(start..<start + columnCount)
         var tooLarge: UInt32 = 0
-        for index in start..<start + columnCount { tooLarge &+= rows[index].magnitude < limit ? 0 : 1 }
+        for index in 0..<row.count { tooLarge &+= row[index].magnitude < limit ? 0 : 1 }
         guard tooLarge == 0 else { throw NotFiniteRow(row: start / columnCount) }
     }
 }

@@ -60,10 +60,10 @@ final class OnlineHooks: ForwardHooks {
         }
     }
 
-    func queries(layer: Int, rows: inout MutableSpan<Float>) throws { try turn(&rows, columnCount: queryWidth, layer: layer) }
+    func queries(layer: Int, rows: inout MutableSpan<Float>) throws { try turnHeads(&rows, columnCount: queryWidth, layer: layer) }
 
     func keys(layer: Int, rows: inout MutableSpan<Float>) throws {
-        try turn(&rows, columnCount: keyWidth, layer: layer)
+        try turnHeads(&rows, columnCount: keyWidth, layer: layer)
         if let bits = online.rounding?.keyValues { try round(&rows, keyWidth, online.keys, bits, includesZero: true) }
     }
 
@@ -73,11 +73,7 @@ final class OnlineHooks: ForwardHooks {
 
     func stream(after layer: Int, rows: inout MutableSpan<Float>, columnCount: Int) throws {
         guard online.turnsStream, layer + 1 < online.residualRotations.count else { return }
-        let turn = try turn(after: layer, width: columnCount)
-        let copy = rows.span.array
-        applyLinear(
-            copy.span, xStride: columnCount, rowCount: copy.count / columnCount, weight: turn.span, inputCount: columnCount,
-            outputCount: columnCount, into: &rows, yStride: columnCount, threadCount: threadCount)
+        multiply(&rows, by: try turn(after: layer, width: columnCount), width: columnCount)
     }
 
     private func turn(after layer: Int, width: Int) throws -> [Float] {
@@ -104,17 +100,22 @@ final class OnlineHooks: ForwardHooks {
         }
     }
 
-    private func turn(_ rows: inout MutableSpan<Float>, columnCount: Int, layer: Int) throws {
+    private func turnHeads(_ rows: inout MutableSpan<Float>, columnCount: Int, layer: Int) throws {
         guard keyRotations.indices.contains(layer) else { return }
         let rotation = try keyRotations[layer].value { try keyRotation(layer) }
         if let bits = online.rounding?.keyRotation {
             let whole = SubspaceWidths(middle: headDimension)
             try round(&rows, columnCount, whole, PartBits(low: bits, middle: bits, high: bits), includesZero: true)
         }
+        multiply(&rows, by: rotation, width: headDimension)
+    }
+
+    /// x ← W x for every run of `width` numbers.
+    private func multiply(_ rows: inout MutableSpan<Float>, by weight: [Float], width: Int) {
         let copy = rows.span.array
         applyLinear(
-            copy.span, xStride: headDimension, rowCount: copy.count / headDimension, weight: rotation.span, inputCount: headDimension,
-            outputCount: headDimension, into: &rows, yStride: headDimension, threadCount: threadCount)
+            copy.span, xStride: width, rowCount: copy.count / width, weight: weight.span, inputCount: width, outputCount: width, into: &rows,
+            yStride: width, threadCount: threadCount)
     }
 
     /// U_C of a layer as a linear weight, rounded as the runtime keeps it: symmetric, one scale.

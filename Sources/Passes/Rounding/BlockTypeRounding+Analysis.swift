@@ -1,5 +1,6 @@
 import Formats
 import Models
+import ResQ
 
 extension BlockTypeRounding {
     /// The analysis that rounds a graph's weights, layer by layer.
@@ -12,7 +13,8 @@ extension BlockTypeRounding {
         let network = try graph.network(weightBudget: 0, threadCount: 1)
         let widest = (types.keys.map { $0 } + splits.keys).compactMap { graph[$0]?.info.columnCount }.max() ?? 0
         let beside = residual.map { ", residual \($0.summary)" } ?? ""
-        let order = (actOrder ? ", act-order" : "") + (sweeps > 0 ? ", \(sweeps) sweeps" : "")
+        let order = (actOrder ? ", act-order" : "") + (scaleSearch == .weighted && !splits.isEmpty ? ", weighted scales" : "")
+            + (sweeps > 0 ? ", \(sweeps) sweeps" : "")
         let gptq = methods.count < types.count + splits.count ? ["gptq, damping \(damping)\(order)\(beside)"] : []
         let how = (gptq + Set(methods.values.map(\.summary)).sorted()).joined(separator: " and ")
         let summary = "round with \(how), calibrated on \(calibration.summary)"

@@ -18,7 +18,7 @@ extension BlockTypeRounding {
         for part in layout.parts {
             let columns = start..<start + part.width * layout.groupCount
             parts.append(
-                GridPart(columns: columns, grid: try IntegerGrid(bits: part.bits, isSymmetric: part.isSymmetric, scaleType: .float16)))
+                GridPart(columns: columns, grid: try IntegerGrid(bits: part.bits, isSymmetric: part.isSymmetric, clipSearch: scaleSearch, scaleType: .float16)))
             start = columns.upperBound
         }
         let ranges = parts.map(\.columns)

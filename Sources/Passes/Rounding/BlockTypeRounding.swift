@@ -15,6 +15,8 @@ struct BlockTypeRounding: Sendable {
     let actOrder: Bool
     /// Sweeps of coordinate descent after GPTQ.
     let sweeps: Int
+    /// How the scales of integers are searched.
+    let scaleSearch: IntegerGrid.ClipSearch
     /// How many of the calibration's sequences are used; all when `nil`.
     let sequences: Int?
     /// The weights that another method rounds.

@@ -41,9 +41,8 @@ struct ResidualRounding: Sendable {
     /// Bytes of both factors in an adapter, with what its header says of them.
     func byteCount(_ shape: [Int], rank: Int, name: String) -> Int {
         let header = 2 * (name.utf8.count + 56)  // lengths, dimensions, type and place beside ".lora_a"
-        return header + [[rank, shape[1]], [shape[0], rank]].reduce(0) { sum, factor in
-            sum + ((encoding.ggmlType.map { factor[0] * (factor[1] / $0.blockSize) * $0.typeSize } ?? 0) + 31) / 32 * 32
-        }
+        guard let type = encoding.ggmlType else { return header }
+        return header + TypeBudget.byteCount([rank, shape[1]], type) + TypeBudget.byteCount([shape[0], rank], type)
     }
 
     /// The factors that an analysis will give for a weight.

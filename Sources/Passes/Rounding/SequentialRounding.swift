@@ -193,11 +193,9 @@ struct SequentialRounding {
         } else {
             try settle([.down], at: .mlpOutput)
         }
-        var rowCount = 0
-        try stream.finishLayer { batch in
+        try stream.finishLayer { batch, rows in
             if let inner {
-                try network.downRows(block, &batch) { try inner.read(rowCount + $0.lowerBound..<rowCount + $0.upperBound) }
-                rowCount += batch.tokenCount
+                try network.downRows(block, &batch) { try inner.read(rows.lowerBound + $0.lowerBound..<rows.lowerBound + $0.upperBound) }
             } else {
                 try network.beginMLP(block, &batch)
                 try network.mlpRows(block, &batch)
