@@ -25,8 +25,7 @@ public struct GramAccumulator: Sendable {
         precondition(stride >= dimension && (rowCount - 1) * stride + dimension <= x.count, "the rows are there")
         self.rowCount += rowCount
         let dimension = dimension
-        let tile = 256
-        let tiles = (dimension + tile - 1) / tile
+        let (tile, tiles) = tiles(of: dimension, largest: 384)
         let pairs = (0..<tiles).flatMap { first in (first..<tiles).map { (first, $0) } }
         unsafe x.withUnsafeBufferPointer { x in
             unsafe sums.withUnsafeMutableBufferPointer { sums in
@@ -75,6 +74,9 @@ public struct GramAccumulator: Sendable {
         if rowCount > 0 { for index in matrix.elements.indices { matrix.elements[index] /= Double(rowCount) } }
         return matrix
     }
+
+    /// Whether no row had numbers that `Float` cannot square and add up. A sum off the diagonal is finite where the diagonal is.
+    public var isFinite: Bool { (0..<dimension).allSatisfy { sums[$0 * dimension + $0].isFinite } }
 
     /// The diagonal of `sum`.
     public var squareSums: [Double] { (0..<dimension).map { sums[$0 * dimension + $0] } }

@@ -88,7 +88,7 @@ public func applyLinear(
     precondition(yStride >= outputCount && (rowCount - 1) * yStride + outputCount <= y.count, "the output holds its rows")
     precondition(weight.count == outputCount * inputCount, "the weight holds its rows")
     let (rowTile, rowTiles) = tiles(of: rowCount, largest: rowCount <= 16 ? 16 : rowCount < 4096 ? 256 : 512)
-    let (outputTile, outputTiles) = tiles(of: outputCount, largest: rowCount <= 16 ? 256 : rowCount < 4096 ? 512 : 1024)
+    let (outputTile, outputTiles) = tiles(of: outputCount, largest: rowCount <= 16 ? 256 : rowCount < 4096 ? 512 : 2048)
     unsafe x.withUnsafeBufferPointer { x in
         unsafe weight.withUnsafeBufferPointer { weight in
             unsafe y.withUnsafeMutableBufferPointer { y in
@@ -110,7 +110,7 @@ public func applyLinear(
 
 /// Equal parts of a dimension, a multiple of 32 long except the last. Large ones, because each call of BLAS copies its
 /// operands first; smaller ones where there would not be enough of them for many threads.
-private func tiles(of count: Int, largest: Int) -> (length: Int, count: Int) {
+func tiles(of count: Int, largest: Int) -> (length: Int, count: Int) {
     let parts = (count + largest - 1) / largest
     let length = min(count, ((count + parts - 1) / parts + 31) / 32 * 32)
     return (length, (count + length - 1) / length)

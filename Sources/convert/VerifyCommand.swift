@@ -29,7 +29,8 @@ struct VerifyCommand: ParsableCommand {
     func run() throws {
         let source = try openTensorSource(at: path)
         let (progress, finish) = ProgressBar.progress(isQuiet: work.quiet || json)
-        let result = Soundness(source, threadCount: work.threadCount, progress: progress)
+        var result = Soundness(source, threadCount: work.threadCount, progress: progress)
+        if result.isSound { result.check(artifact: try model.known().graph(source)) }
         var comparison: Comparison?
         if let against, result.isSound {
             let known = try model.known()

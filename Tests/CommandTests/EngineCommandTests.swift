@@ -29,8 +29,8 @@ import TestSupport
     }
 
     /// A NumPy array of 32-bit ids.
-    private func write(ids: [Int32], to name: String) throws {
-        var header = "{'descr': '<i4', 'fortran_order': False, 'shape': (\(ids.count),), }"
+    private func write(ids: [Int32], to name: String, shape: String? = nil, isColumnMajor: Bool = false) throws {
+        var header = "{'descr': '<i4', 'fortran_order': \(isColumnMajor ? "True" : "False"), 'shape': (\(shape ?? "\(ids.count),")), }"
         while (10 + header.utf8.count + 1) % 64 != 0 { header += " " }
         header += "\n"
         var bytes: [UInt8] = [0x93] + Array("NUMPY".utf8) + [1, 0, UInt8(header.utf8.count & 255), UInt8(header.utf8.count >> 8)]
@@ -174,6 +174,9 @@ import TestSupport
         ("short", ["--text", "short.txt", "--context", "64"], ["short.txt", "1 tokens", "64"]),
         ("no ids", ["--tokens", "none.npy"], ["none.npy", "empty"]),
         ("id below zero", ["--tokens", "negative.npy"], ["negative.npy", "token 2", "-3"]),
+        ("columns first", ["--tokens", "columns.npy"], ["columns.npy", "fortran_order"]),
+        ("cut short", ["--tokens", "cut.npy"], ["cut.npy", "24 bytes", "12 integers of 4 bytes"]),
+        ("sizes without end", ["--tokens", "sizes.npy"], ["sizes.npy", "shape"]),
         ("id too high", ["--tokens", "high.npy", "--context", "16"], ["high.npy", "token 100", "id 8"]),
         ("no such file", ["--text", "nothing.txt"], ["nothing.txt"]),
         ("no array", ["--tokens", "short.txt"], ["short.txt"]),
@@ -187,6 +190,9 @@ import TestSupport
         try folder.write(Array("abc".utf8), to: "short.txt")
         try write(ids: [], to: "none.npy")
         try write(ids: [1, 2, -3], to: "negative.npy")
+        try write(ids: [1, 2, 3, 4], to: "columns.npy", shape: "2, 2", isColumnMajor: true)
+        try write(ids: [1, 2, 3, 4, 5, 6], to: "cut.npy", shape: "3, 4")
+        try write(ids: [1, 2], to: "sizes.npy", shape: "4294967296, 4294967296, 4")
         try write(ids: [Int32](repeating: 1, count: 100) + [8] + [Int32](repeating: 2, count: 100), to: "high.npy")
         let before = folder.everything
         let output = command == "calibrate" ? ["--output", "s.safetensors"] : []

@@ -172,4 +172,61 @@ import TestSupport
         expectRefusal(outcome, saying: "layer 1", "at token", "of window")
         #expect(!folder.everything.contains { $0.hasPrefix("o.gguf") })
     }
+
+    /// A file whose bytes were changed in one place.
+    private func write(_ name: String, from original: String, replacing old: String, with new: String) throws {
+        var bytes = try folder.read(original)
+        let (old, new) = (Array(old.utf8), Array(new.utf8))
+        let place = try #require((0...bytes.count - old.count).first { bytes[$0] == old[0] && bytes[$0..<$0 + old.count].elementsEqual(old) })
+        bytes.replaceSubrange(place..<place + old.count, with: new)
+        try folder.write(bytes, to: name)
+    }
+
+    /// What an artifact does not say cannot be guessed: nobody makes another model of it, a copy keeps all it has, and a check fails.
+    @Test(arguments: [("resq.online.down.transform_seed", "resq.online.down.transform_seeX"), ("blk.1.attn_key_rotation", "blk.1.attn_key_rotatioX")])
+    func artifactsThatAreNotUnderstoodAreOnlyCopied(key: String, changed: String) async throws {
+        expectSuccess(try await resq(arguments("a.gguf"), in: folder.path))
+        try write("b.gguf", from: "a.gguf", replacing: key, with: changed)
+        // A key is missed by its name; a tensor that nobody knows is named itself.
+        let word = key.hasPrefix("resq.") ? key : changed
+        for arguments in [
+            ["convert", "b.gguf", "c.gguf", "--lower", "widen"], ["convert", "b.gguf", "c.gguf", "--type", "q8_0"], ["convert", "b.gguf", "c"],
+            ["run", "resq-lower", "--input", "b.gguf", "--output", "c.gguf"],
+        ] { expectRefusal(try await resq(arguments, in: folder.path), saying: word) }
+        expectSuccess(try await resq(["convert", "b.gguf", "copy.gguf"], in: folder.path))
+        #expect(try await inspected("copy.gguf")["metadata"] as? NSDictionary == inspected("b.gguf")["metadata"] as? NSDictionary)
+        expectSuccess(try await resq(["verify", "a.gguf"], in: folder.path))
+        let verdict = try await resq(["verify", "b.gguf"], in: folder.path)
+        #expect(verdict.ending == .exited(1) && verdict.output.contains(word), "\(verdict)")
+    }
+
+    @Test func axesMayStayWhatTheyAre() async throws {
+        let basis = ["--set", "passes.resq.rotate.with.basis=identity"]
+        expectSuccess(try await resq(arguments("i.gguf") + basis, in: folder.path))
+        expectSuccess(try await resq(["convert", "i.gguf", "back"], in: folder.path))
+        #expect(try await relativeError("back", "model", "model.layers.3.mlp.down_proj.weight") < 0.2)
+    }
+
+    /// A stream that lost its end is not filled up with zeros, and a weight of another size is not taken for this one.
+    @Test func filesOfTheWorkFolderMustBeWhole() async throws {
+        func file(_ name: String) throws -> String { try #require(folder.everything.first { $0.hasPrefix("work/") && $0.hasSuffix("/" + name) }) }
+        let outcome = try await resqKilled(arguments("m.gguf", "--work", "work"), in: folder.path) {
+            folder.everything.contains { $0.hasSuffix("/rounded-2.safetensors") }
+        }
+        #expect(outcome.ending == .signaled(9))
+        let stream = try #require(folder.everything.filter { $0.contains("/gptq-") && $0.hasSuffix(".f32") }.sorted().first)
+        try folder.write(Array(try folder.read(stream).dropLast(4)), to: stream)
+        let next = try await resq(arguments("m.gguf", "--work", "work"), in: folder.path)
+        // The stream of a layer that is finished already is not read again.
+        if next.ending != .exited(0) { expectRefusal(next, saying: "cut short") }
+        let rounded = try file("rounded-0.safetensors")
+        for path in folder.everything where path.hasPrefix("work/") && path.hasSuffix(".f32") { try FileManager.default.removeItem(atPath: folder.path(path)) }
+        expectSuccess(try await resq(arguments("m.gguf", "--work", "work"), in: folder.path))
+        try SmallModel(layers: Self.layers, hidden: 96, feedForward: 256, heads: 6).write(to: folder, as: "small")
+        let small = arguments("s.gguf", "--work", "other").map { $0 == "model" ? "small" : $0 } + ["--set", "high-fraction=0.25"]
+        expectSuccess(try await resq(small, in: folder.path))
+        let foreign = try #require(folder.everything.first { $0.hasPrefix("other/") && $0.hasSuffix("/rounded-0.safetensors") })
+        try folder.write(try folder.read(foreign), to: rounded)
+        expectRefusal(try await resq(arguments("n.gguf", "--work", "work"), in: folder.path), saying: "another run")
+    }
 }

@@ -39,6 +39,14 @@ import Testing
         }
     }
 
+    /// A weight that its grid holds exactly leaves nothing to repair.
+    @Test func noErrorHasAnEmptyResidual() throws {
+        let weights = Matrix<Float>(rowCount: 8, columnCount: 32, elements: (0..<256).map { Float($0 % 15 - 7) })
+        let moments = correlatedMoments(order: 32, rowCount: 80, seed: 2)
+        let refined = try refinedBaseAndResidual(weights: weights, moments: moments, rank: 2, rounds: 2, storage: .exact) { target in ((), target) }
+        #expect(refined.error == 0 && refined.right.elements.allSatisfy { $0 == 0 })
+    }
+
     /// Alternation does not end worse than one round, and the error reported is that of the pair returned.
     @Test func alternationHelps() throws {
         let n = 96

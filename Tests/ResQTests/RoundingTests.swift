@@ -234,6 +234,13 @@ import Testing
         #expect(result.dequantized().elements.allSatisfy { $0.isFinite })
     }
 
+    /// The damping is a fraction of the mean with the dead columns in it, and no more than was asked for.
+    @Test func manyDeadColumnsAreNoReasonToDampMore() throws {
+        var moments = correlatedMoments(order: 16, rowCount: 80, seed: 2)
+        for column in 0..<12 { for other in 0..<16 { (moments[column, other], moments[other, column]) = (0, 0) } }
+        #expect(try HessianFactor(moments).warnings == [.deadColumns(12)])
+    }
+
     @Test func deadColumnsAreRoundedToNearest() throws {
         var hessian = fixture.hessianMatrix
         for other in 0..<fixture.columns { (hessian[3, other], hessian[other, 3]) = (0, 0) }

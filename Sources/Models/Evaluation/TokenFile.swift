@@ -1,4 +1,5 @@
 import Formats
+import Foundation
 
 /// Token ids from a file: a NumPy array (`.npy`) of integers, or the one integer tensor of a safetensors file.
 ///
@@ -72,6 +73,21 @@ public enum TokenFile {
         return ids
     }
 
+    /// The product of the sizes in `'shape': (3, 512)`.
+    private static func elementCount(_ header: String) -> Int? {
+        guard let word = header.range(of: "'shape':"), let open = header[word.upperBound...].firstIndex(of: "("),
+            let close = header[open...].firstIndex(of: ")")
+        else { return nil }
+        var count = 1
+        for field in header[header.index(after: open)..<close].split(separator: ",") {
+            guard let size = Int(field.trimmingCharacters(in: .whitespaces)), size >= 0 else { return nil }
+            let (product, overflows) = count.multipliedReportingOverflow(by: size)
+            guard !overflows else { return nil }
+            count = product
+        }
+        return count
+    }
+
     private static func readNumPy(_ path: String) throws(FormatError) -> [Int] {
         let file = TensorBytes(try MappedFile(path: path))
         let bytes = file.bytes
@@ -90,9 +106,12 @@ public enum TokenFile {
         // {'descr': '<i4', ...}: what stands between the next two quotes after the word.
         let words = header.split(separator: "'", omittingEmptySubsequences: false)
         guard let place = words.firstIndex(of: "descr"), place + 2 < words.count, let width = Width(rawValue: String(words[place + 2]))
-        else { throw invalid("descr", printable(header), "integers of 2, 4 or 8 bytes, little-endian") }
+        else { throw invalid("descr", printable(header.trimmingCharacters(in: .whitespacesAndNewlines)), "integers of 2, 4 or 8 bytes, little-endian") }
+        guard header.contains("'fortran_order': False") else { throw invalid("fortran_order", "True, or nothing", "False: rows one after another") }
         let rest = bytes.byteCount - start - length
-        guard rest % width.byteCount == 0 else { throw invalid("data", "\(rest) bytes", "whole integers of \(width.byteCount) bytes") }
+        guard let count = elementCount(header) else { throw invalid("shape", printable(header.trimmingCharacters(in: .whitespacesAndNewlines)), "sizes in brackets") }
+        let (needed, overflows) = count.multipliedReportingOverflow(by: width.byteCount)
+        guard !overflows, rest == needed else { throw invalid("data", "\(rest) bytes", "\(count) integers of \(width.byteCount) bytes") }
         return try integers(bytes.extracting(start + length..<bytes.byteCount), width, path: path)
     }
 }

@@ -13,6 +13,7 @@ extension TensorGraph {
         var stored = manifest.tensors.enumerated().map { index, info in
             LazyTensor(info: info, operation: SourceSlice(source: source, index: index))
         }
+        let raw = stored
         var metadata = manifest.metadata
         do {
             let online = try OnlineDescription(takenFrom: &metadata, &stored, types: types, path: source.files.first?.path)
@@ -22,7 +23,9 @@ extension TensorGraph {
             try self.init(tensors: tensors, metadata: metadata, model: model)
             if let online, let model { self.online = try online.transforms(for: model) }
         } catch let problem as ModelError {
-            try self.init(tensors: stored, metadata: metadata, model: nil)
+            // As the file has them: a copy must not lose what was not understood.
+            stored = raw
+            try self.init(tensors: stored, metadata: manifest.metadata, model: nil)
             modelProblem = problem
         }
         storedInfos = stored.map(\.info)

@@ -19,9 +19,7 @@ struct FoldNorms: DeclaredPass {
 
     func rewrite(_ graph: inout TensorGraph, in context: PassContext) throws {
         try Untie().rewrite(&graph, in: context)
-        guard let model = graph.model else {
-            throw PipelineError.cannotApply(pass: "fold-norms", why: "the architecture is unknown")
-        }
+        let model = try graph.described(for: "fold-norms")
         var gains: [Key: OnceFloats] = [:]
         for tensor in graph.tensors {
             guard let match = model.match(name: tensor.info.name) else { continue }

@@ -66,9 +66,7 @@ struct Online: DeclaredPass {
     }
 
     func rewrite(_ graph: inout TensorGraph, in context: PassContext) throws {
-        guard let model = graph.model else {
-            throw PipelineError.cannotApply(pass: "resq.online", why: "the architecture is unknown")
-        }
+        let model = try graph.described(for: "resq.online")
         var online = graph.online ?? OnlineTransforms(model)
         if !rotatesKeys {
             online.keyRotations = []

@@ -14,9 +14,7 @@ struct Untie: DeclaredPass {
     init() {}
 
     func rewrite(_ graph: inout TensorGraph, in context: PassContext) throws {
-        guard let model = graph.model else {
-            throw PipelineError.cannotApply(pass: "untie", why: "the architecture is unknown")
-        }
+        let model = try graph.described(for: "untie")
         guard model.isTied else { return }
         guard let embedding = graph.tensors.first(where: { model.match(name: $0.info.name)?.role == .embedding }),
             let head = model.architecture.headName

@@ -35,7 +35,7 @@ final class LayerStream {
         let width = network.model.hyperparameters.hidden
         let rowCount = windows.reduce(0) { $0 + $1.count }
         if let folder {
-            store = try RowStore(rowCount: rowCount, width: width, path: Self.path(in: folder, layer: layer))
+            store = try RowStore(rowCount: rowCount, width: width, path: Self.path(in: folder, layer: layer), isFilled: layer > 0)
         } else {
             store = try RowStore(rowCount: rowCount, width: width, spillsPast: Self.memoryBudget)
         }
@@ -100,7 +100,7 @@ final class LayerStream {
     /// Lets `body` turn every batch, with its rows, into the input of the next layer, and stands there afterwards.
     func finishLayer(_ body: (inout Batch, Range<Int>) throws -> Void) throws {
         let next = try folder.map { folder in
-            try RowStore(rowCount: store.rowCount, width: store.width, path: Self.path(in: folder, layer: layer + 1))
+            try RowStore(rowCount: store.rowCount, width: store.width, path: Self.path(in: folder, layer: layer + 1), isFilled: false)
         }
         try forEachBatch(into: next ?? halfway ?? store, body)
         if let next {

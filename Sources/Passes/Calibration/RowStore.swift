@@ -18,11 +18,21 @@ final class RowStore {
     private let file: Int32
     private let path: String
 
-    /// Rows in a file of that name, created or taken as it is.
-    convenience init(rowCount: Int, width: Int, path: String) throws(FormatError) {
+    /// Rows in a file of that name.
+    /// - Parameter isFilled: whether the file is there with all its rows; else it is created anew.
+    /// - Throws: for a filled file of another size, too, which was cut short or is of another run.
+    convenience init(rowCount: Int, width: Int, path: String, isFilled: Bool) throws(FormatError) {
         // The path is copied for the call.
-        let file = unsafe open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0o666)
+        let file = unsafe open(path, isFilled ? O_RDWR | O_CLOEXEC : O_RDWR | O_CREAT | O_CLOEXEC, 0o666)
         guard file >= 0 else { throw FormatError(.system(call: "open", errno: errno), path: path) }
+        if isFilled {
+            let size = lseek(file, 0, SEEK_END)
+            guard size == off_t(rowCount * width * 4) else {
+                close(file)
+                throw FormatError(
+                    .invalid(field: "size", found: "\(size) bytes", expected: "\(rowCount * width * 4): the file was cut short; remove it"), path: path)
+            }
+        }
         try self.init(rowCount: rowCount, width: width, file: file, path: path)
     }
 

@@ -1,10 +1,18 @@
+import LinearAlgebra
 import Models
 
-/// Refuses rows whose second moments `Float` cannot hold: NaN, infinities, and numbers so large that some hundreds of
-/// their squares overflow.
+/// Refuses rows whose second moments `Float` did not hold: NaN, infinities, and numbers so large that their squares overflow.
 ///
+/// The sums tell at once whether there are such rows; only then are they looked for.
+/// - Parameter moments: what the rows were just added to.
 /// - Throws: `NotFiniteRow` for the first of them.
-func checkSummable(_ rows: Span<Float>, columnCount: Int) throws(NotFiniteRow) {
+func checkSums(_ moments: [GramAccumulator], of rows: Span<Float>, columnCount: Int) throws(NotFiniteRow) {
+    guard !moments.allSatisfy(\.isFinite) else { return }
+    try checkSummable(rows, columnCount: columnCount)
+}
+
+/// Refuses rows of which some hundreds of squares would overflow.
+private func checkSummable(_ rows: Span<Float>, columnCount: Int) throws(NotFiniteRow) {
     let limit: Float = 1e17
     for start in stride(from: 0, to: rows.count, by: columnCount) {
         // Without a branch or a check of bounds inside, so that it vectorizes; a NaN is not below the limit either.

@@ -1,4 +1,5 @@
 import Formats
+import Models
 import Synchronization
 import Threads
 
@@ -29,6 +30,29 @@ public struct Soundness: Sendable {
         if faults.isEmpty, let fault = Soundness.storedFault(of: source) { faults = [fault] }
         tensorCount = tensors.count
         byteCount = total
+    }
+
+    /// Checks what a ResQ artifact says of itself: its keys, the scales of its split tensors, and its rotations.
+    /// - Parameter graph: the model as it was opened.
+    public mutating func check(artifact graph: TensorGraph) {
+        if var problem = graph.artifactProblem {
+            problem.path = nil  // whoever prints a fault names it
+            faults.append(("", "\(problem)"))
+        }
+        for tensor in graph.tensors {
+            guard case .split(let layout) = tensor.info.encoding else { continue }
+            for rows in tensor.info.rowRuns(ofElements: 1 << 18) {
+                guard let bytes = try? tensor.rows(rows), let row = Codec.firstInvalidBlock(tensor.info.encoding, bytes.bytes) else { continue }
+                faults.append((tensor.info.name, "a scale in row \(rows.lowerBound + row) of \(layout.name) is not a finite number"))
+                break
+            }
+        }
+        guard let online = graph.online else { return }
+        for rotation in online.residualRotations + online.valueRotations + online.keyRotations {
+            do { _ = try LazyRotation(reading: rotation).make() } catch let error as FormatError {
+                faults.append((rotation.info.name, Soundness.sentence(error)))
+            } catch { faults.append((rotation.info.name, "\(error)")) }
+        }
     }
 
     /// What reading the tensors of a compressed file cannot see: its hashes and the places of its frames.

@@ -39,6 +39,19 @@ public struct TensorGraph: Sendable {
         self.model = model
     }
 
+    /// The description, for a pass that needs it.
+    /// - Throws: why there is none.
+    func described(for pass: String) throws -> ModelDescription {
+        guard let model else { throw modelProblem ?? PipelineError.cannotApply(pass: pass, why: "the architecture is unknown") }
+        return model
+    }
+
+    /// What is wrong with a ResQ artifact that could not be understood. It can be copied, but nobody knows what its weights stand for.
+    var artifactProblem: ModelError? {
+        guard case .gguf(let metadata) = metadata, metadata["general.architecture"]?.string == OnlineDescription.architecture else { return nil }
+        return modelProblem
+    }
+
     /// The tensor of that name. Setting one that exists replaces it in place; a new one goes to the end; `nil` removes.
     public subscript(name: String) -> LazyTensor? {
         get { places[name].map { tensors[$0] } }

@@ -42,6 +42,7 @@ public struct Conversion: Sendable {
         self.maximumRelativeError = maximumRelativeError
         let source = try openTensorSource(at: input)
         var graph = try TensorGraph(source, architectures: architectures, types: types)
+        if !passes.isEmpty, let problem = graph.artifactProblem { throw problem }
         self.calibration = calibration.map { CalibrationSource($0, modelPath: input, graph: graph) }
         let context = PassContext(onFallback: onFallback, calibration: self.calibration)
         for pass in passes { try pass.rewrite(&graph, in: context) }

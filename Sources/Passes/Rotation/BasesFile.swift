@@ -10,7 +10,7 @@ import ResQ
 func basesFile(
     _ source: any TensorSource, path: String, for graph: TensorGraph, parts: RotationParts, isPerLayer: Bool, pass: String, in context: PassContext
 ) throws -> any RotationBases {
-    guard let model = graph.model else { throw PipelineError.cannotApply(pass: pass, why: "the architecture is unknown") }
+    let model = try graph.described(for: pass)
     guard case .safetensors(let metadata) = source.manifest.metadata else {
         throw FormatError(.invalid(field: "basis", found: "\(source.manifest.format)", expected: "a safetensors file"), path: path)
     }

@@ -39,7 +39,7 @@ final class ModelRotations: Sendable {
             if let rotation = made.residual[layer] { return rotation }
             let basis = try bases?.residual(layer: settings.isPerLayer ? layer : nil) ?? basis(width: hidden, .residualBasis)
             let inner = try settings.inner(width: hidden, stream: .residualRotation)
-            let rotation = basis.map { BlockRotation(blocks: [inner.composed(after: $0)]) } ?? inner
+            let rotation = BlockRotation(blocks: [basis.map(inner.composed(after:)) ?? inner.matrix])
             made.residual[layer] = rotation
             return rotation
         }

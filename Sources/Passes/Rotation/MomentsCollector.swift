@@ -53,12 +53,12 @@ final class MomentsCollector: ForwardHooks {
     private func add(
         _ rows: Span<Float>, columnCount: Int, to field: any WritableKeyPath<Moments, GramAccumulator?> & Sendable
     ) throws(NotFiniteRow) {
-        try checkSummable(rows, columnCount: columnCount)
         var gram = state.withLock { moments in
             defer { moments[keyPath: field] = nil }
             return moments[keyPath: field]
         } ?? GramAccumulator(dimension: columnCount)
         gram.add(rows, rowCount: rows.count / columnCount, stride: columnCount, threadCount: threadCount)
+        try checkSums([gram], of: rows, columnCount: columnCount)
         let updated = gram
         state.withLock { $0[keyPath: field] = updated }
     }
@@ -66,13 +66,13 @@ final class MomentsCollector: ForwardHooks {
     private func addHeads(
         _ rows: Span<Float>, count: Int, to field: any WritableKeyPath<Moments, [GramAccumulator]> & Sendable
     ) throws(NotFiniteRow) {
-        try checkSummable(rows, columnCount: count * numbers.headDimension)
         var grams = state.withLock { moments in
             defer { moments[keyPath: field] = [] }
             return moments[keyPath: field]
         }
         grams.addHeads(
             rows, headCount: count, keyValueHeadCount: numbers.keyValueHeads, headDimension: numbers.headDimension, threadCount: threadCount)
+        try checkSums(grams, of: rows, columnCount: count * numbers.headDimension)
         let updated = grams
         state.withLock { $0[keyPath: field] = updated }
     }

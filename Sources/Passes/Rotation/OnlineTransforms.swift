@@ -67,8 +67,9 @@ struct SubspaceWidths: Sendable, Equatable {
         var (parts, start) = ([Subspace](), 0)
         for (width, bits) in [(low, bits.low), (middle, bits.middle), (high, bits.high)] where width > 0 {
             let end = start + width
-            for first in stride(from: start, to: end, by: group ?? width) {
-                parts.append(Subspace(range: first..<min(first + (group ?? width), end), bits: bits))
+            let step = min(group ?? width, width)
+            for first in stride(from: start, to: end, by: step) {
+                parts.append(Subspace(range: first..<min(first + step, end), bits: bits))
             }
             start = end
         }

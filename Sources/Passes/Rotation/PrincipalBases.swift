@@ -13,7 +13,7 @@ extension TensorGraph {
         _ parts: RotationParts, weighsWeights: Bool, isPerLayer: Bool, pass: String, in context: PassContext
     ) throws -> any RotationBases {
         let calibration = try context.calibrationSource(for: pass)
-        guard let model else { throw PipelineError.cannotApply(pass: pass, why: "the architecture is unknown") }
+        let model = try described(for: pass)
         let numbers = model.hyperparameters
         let graph = self
         let summary = "principal directions\(isPerLayer ? " of each layer" : "")\(weighsWeights ? ", weighed with the weights" : "") of \(calibration.summary)"

@@ -36,7 +36,7 @@ extension TensorGraph {
     mutating func rotate(
         _ parts: RotationParts, _ settings: RotationSettings, pass: String, in context: PassContext
     ) throws {
-        guard let model else { throw PipelineError.cannotApply(pass: pass, why: "the architecture is unknown") }
+        let model = try described(for: pass)
         let numbers = model.hyperparameters
         func refuse(_ why: String) -> PipelineError { .cannotApply(pass: pass, why: why) }
         var online = online ?? OnlineTransforms(model)

@@ -37,7 +37,9 @@ extension BlockTypeRounding {
             let folder = try run.folder(for: "gptq", key: [windows.digest, Digest(of: what), Digest(of: chains), Digest(of: summary), Digest(of: online)])
             let factors = FactorCache()
             let round: SequentialRounding.Round = { name, weight, inputs in
-                try self.round(name, weight, inputs, factors: factors, threadCount: run.threadCount)
+                do { return try self.round(name, weight, inputs, factors: factors, threadCount: run.threadCount) } catch ResQError.notFinite(let row, let column) {
+                    throw ForwardError.notFiniteWeight(tensor: name, index: row * weight.columnCount + column)
+                }
             }
             var (files, graph) = ([String](), graph)
             if let tiedEmbedding {

@@ -18,9 +18,9 @@ final class MomentCollector: ForwardHooks, @unchecked Sendable {  // used from t
 
     func input(_ place: LinearInput, layer: Int, rows: inout MutableSpan<Float>, columnCount: Int) throws {
         guard watched(place) else { return }
-        try checkSummable(rows.span, columnCount: columnCount)
         var gram = grams.removeValue(forKey: place) ?? GramAccumulator(dimension: columnCount)
         gram.add(rows.span, rowCount: rows.count / columnCount, stride: columnCount, threadCount: threadCount)
+        try checkSums([gram], of: rows.span, columnCount: columnCount)
         grams[place] = gram
         try record?.write(rows.span, from: recordedCount)
         recordedCount += rows.count / columnCount

@@ -99,7 +99,9 @@ struct ResidualRounding: Sendable {
         let bytes: TensorBytes
         if case .block(let type) = encoding, let grid = BlockGrid(type) {
             let rounded = try ResQ.round(
-                floats, to: [GridPart(columns: 0..<floats.columnCount, grid: grid)], factor: factor, dynamicGroups: true,
+                floats, to: [GridPart(columns: 0..<floats.columnCount, grid: grid)], factor: factor,
+                // Blocks of a file hold neighbouring columns: in another order their scales are fixed at the start.
+                dynamicGroups: factor.order == Array(0..<floats.columnCount),
                 threadCount: threadCount)
             bytes = rounded.blocks(of: type, threadCount: threadCount)
             floats = rounded.dequantized()

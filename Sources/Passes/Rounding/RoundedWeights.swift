@@ -31,6 +31,12 @@ struct RoundedWeights: Sendable {
     func rows(_ range: Range<Int>, of name: String, as info: TensorInfo) throws -> TensorBytes {
         guard let place = places[name] else { throw FormatError(.missing(field: "rounded tensor", name: name)) }
         guard let rowByteCount = info.rowByteCount else { throw FormatError(.unsupported(what: "rounding to \(info.encoding.name)")) }
+        let held = place.source.manifest.tensors[place.index].byteCount
+        guard held == info.byteCount else {
+            throw FormatError(
+                .invalid(field: "size", found: "\(held) bytes", expected: "\(info.byteCount): the file is of another run; remove it"),
+                path: place.source.files.first?.path, tensor: name)
+        }
         return try place.source.bytes(ofTensorAt: place.index, in: range.lowerBound * rowByteCount..<range.upperBound * rowByteCount)
     }
 }

@@ -165,6 +165,8 @@ public func refinedBaseAndResidual<Base, Stored>(
 /// (BᵀB)⁻¹ Bᵀ E.
 private func fitted(to left: Matrix<Double>, _ error: Matrix<Double>) throws(ResQError) -> Matrix<Double> {
     let gram = Matrix.product(left, left, transposeA: true)
+    // Nothing to repair, or nothing that the stored B can hold.
+    guard gram.elements.contains(where: { $0 != 0 }) else { return Matrix(rowCount: left.columnCount, columnCount: error.columnCount) }
     let factor: Matrix<Double>
     do { factor = try gram.choleskyFactor(damping: Damping(fraction: 1e-12, escalations: 12)).factor } catch { throw .linearAlgebra(error) }
     return factor.solvingLower(factor.solvingLower(.product(left, error, transposeA: true)), transposed: true)

@@ -80,8 +80,10 @@ public struct HessianFactor: Sendable {
         self.order = order
         var matrix = keepsMatrix ? hessian.converted(to: Float.self) : nil
         do {
+            // Dead columns have the mean now, so that the mean of all is larger.
+            let wanted = damping.fraction * mean * (1 + Double(dead.count) / Double(n))
             let factor = try hessian.inverseCholeskyFactor(damping: damping)
-            if factor.damping > damping.fraction * mean * 1.5 { warnings.append(.dampingRaised(factor.damping / mean)) }
+            if factor.damping > wanted * 1.5 { warnings.append(.dampingRaised(factor.damping / mean)) }
             let upper = factor.factor.converted(to: Float.self)
             // A pivot that Float cannot hold would divide by zero or overflow.
             let isUsable = (0..<n).allSatisfy { upper[$0, $0].isNormal } && upper.elements.allSatisfy { $0.isFinite }

@@ -150,6 +150,14 @@ import TestSupport
         #expect(abs(plan.bitsPerWeight - 8 * Double(plan.tensors.reduce(0) { $0 + $1.byteCount }) / Double(weights)) < 1e-9)
     }
 
+    /// The factors' blocks hold neighbouring columns too.
+    @Test func actOrderGoesWithAResidual() throws {
+        let folder = try TemporaryFolder()
+        try SmallModel().write(to: folder)
+        try convert(folder, to: "base.gguf", options: "residual-rank: 32, residual-type: q4_0, act-order: true")
+        #expect(try numbers(folder.path + "/base-lora.gguf").values.allSatisfy { $0.values.allSatisfy(\.isFinite) })
+    }
+
     @Test func bitsAreForRulesThatDealOut() throws {
         let folder = try TemporaryFolder()
         try SmallModel(hidden: 128).write(to: folder)
