@@ -21,9 +21,10 @@ What is decorated is one of seven kinds. The first two are passes:
     @plugin.metric    gets logits of `resq eval`, and returns a number for each row
     @plugin.exporter  plans the files of a target format
 
-docs/plugins.md describes both, and the protocol this file speaks.
+docs/plugins.md describes all of them, and the protocol this file speaks.
 """
 import base64
+import inspect
 import json
 import mmap
 import os
@@ -63,6 +64,11 @@ class Tensor:
     #: Of what a rounding returns: the type that its numbers will be stored in.
     rounded_to: Optional[str] = None
 
+    @property
+    def float_dtype(self):
+        """The type that numbers of this tensor can be stored in: its own where that is a plain one of floats, else F32."""
+        return self.dtype if self.dtype in FLOATS else "F32"
+
 
 @dataclass
 class Same:
@@ -86,11 +92,28 @@ class Step:
     rows: bool = False
 
     def _message(self):
+        self._check()
         outputs = [
             {"name": o.name, "from": o.of} if isinstance(o, Same)
             else {"name": o.name, "dtype": o.dtype, "shape": [int(n) for n in o.shape]} for o in self.outputs]
         message = {"inputs": list(self.inputs), "outputs": outputs, "decoded": self.decoded, "rows": self.rows}
         return {**message, "note": self.note} if self.note else message
+
+    def _check(self):
+        """Says in the words of this file what JSON, or the host, would say of what is no plan."""
+        for what, given in (("inputs", self.inputs), ("outputs", self.outputs)):
+            if not isinstance(given, (list, tuple)):
+                raise TypeError(f"the {what} of a Step are a list, not {_article(given)}: write [...]")
+        for name in self.inputs:
+            if not isinstance(name, str):
+                raise TypeError(f"the inputs of a Step are names of tensors, not {_article(name)}: write [tensor.name]")
+        for output in self.outputs:
+            if not isinstance(output, (Tensor, Same)):
+                raise TypeError(f"the outputs of a Step are of Tensor and Same, not {_article(output)}")
+            words = (output.name, output.of) if isinstance(output, Same) else (output.name, output.dtype)
+            for word in words:
+                if not isinstance(word, str):
+                    raise TypeError(f"{output}: names and types are texts, not {_article(word)}")
 
 
 @dataclass
@@ -144,15 +167,25 @@ class Plugin:
         self.name, self.version, self.memory_limit = name, version, memory_limit
         self._things = {}
 
-    def _add(self, kind, function, plan, apply, options, name, **facts):
+    def _add(self, kind, function, plan, apply, options, name, given, **facts):
+        """Declares something. `given` are the functions, and how many arguments each has before the options."""
         name = name or function.__name__.replace("_", "-")
+        if name in self._things:
+            _refuse(f"there are two things named '{name}'; give one of them another with name='...'")
+        for called, count in given:
+            _check_arguments(name, called, count, options)
         summary = (function.__doc__ or name).strip().split("\n")[0]
         declared = {"name": name, "summary": summary, "options": list(options), **facts}
-        self._things[name] = (kind, declared, plan, apply)
+        try:
+            json.dumps(declared)
+        except TypeError as error:
+            _refuse(f"the declaration of '{name}' has what JSON cannot say; defaults are texts and numbers of Python's own ({error})")
+        self._things[name] = (kind, declared, function, plan, apply)
 
     def rows(self, function=None, *, options=(), dtype=None, name=None, **promises):
         """Makes a pass of a function of rows: float32 of shape [rows, columns] in, the same shape out.
 
+        Every row must be treated by itself: a tensor comes in runs of rows, and what is to see all of it is a pass of `steps`.
         The function is given the declared options by name. What it returns is stored as `dtype`; by default as the
         tensor was, or as F32 when that was a type of blocks. Tensors of integers are left alone. `promises` are those of `steps`.
         """
@@ -161,19 +194,14 @@ class Plugin:
                 for tensor in tensors:
                     if tensor.dtype in PLAIN and tensor.dtype not in FLOATS:
                         continue
-                    stored = dtype or (tensor.dtype if tensor.dtype in FLOATS else "F32")
-                    yield Step([tensor.name], [Tensor(tensor.name, stored, tensor.shape)], decoded=True, rows=True)
+                    yield Step([tensor.name], [Tensor(tensor.name, dtype or tensor.float_dtype, tensor.shape)], decoded=True, rows=True)
 
             def apply(inputs, outputs, **chosen):
                 (array,) = inputs.values()
-                result = numpy.asarray(function(array, **_named(chosen)))
-                if result.shape != array.shape:
-                    raise ValueError(f"{function.__name__} returned shape {list(result.shape)} for {list(array.shape)}")
-                return {outputs[0].name: result}
+                return {outputs[0].name: _shaped(function, function(array, **_named(chosen)), array.shape)}
 
-            if numpy is None:
-                raise SystemExit("passes of rows need numpy: pip install numpy")
-            self._add("passes", function, plan, apply, options, name, **_promises(**promises))
+            _need_numpy("rows")
+            self._add("passes", function, plan, apply, options, name, [(function, 1)], **_promises(**promises))
             return function
         return decorate(function) if function else decorate
 
@@ -190,14 +218,18 @@ class Plugin:
         def decorate(function):
             self._add(
                 "passes", function, lambda tensors, model, **chosen: plan(tensors, model, **_named(chosen)),
-                lambda inputs, outputs, **chosen: function(inputs, outputs, **_named(chosen)), options, name, **_promises(**promises))
+                lambda inputs, outputs, **chosen: function(inputs, outputs, **_named(chosen)), options, name,
+                [(plan, 2), (function, 2)], **_promises(**promises))
             return function
+
+        if not callable(plan) or _parameters(plan)[:2] == ["inputs", "outputs"]:
+            _refuse("a pass of steps is given the function that plans: write @plugin.steps(plan)")
         return decorate
 
-    def rounding(self, *, types=(), calibrated=False, values=True, options=(), name=None):
+    def rounding(self, function=None, *, types=(), calibrated=False, values=True, options=(), name=None):
         """Makes a way of rounding of a function `f(x, dtype, **options)`: float32 rows of a weight, and the name of a type.
 
-        It returns as many numbers, which are stored to nearest in the type, or with `values=False` the type's own bytes.
+        It returns as many numbers, which are stored to nearest in the type, or with `values=False` the type's own bytes (uint8).
         A `calibrated` one is given whole weights, layer after layer, and the mean of outer(x, x) over what the weight reads:
         `f(x, dtype, moments, **options)`; `moments` is None where nothing was seen. `types` are those it rounds to; empty: all.
         """
@@ -207,13 +239,21 @@ class Plugin:
                 x = inputs[output.name]
                 moments = [inputs.get("moments")] if calibrated else []
                 result = function(x, output.rounded_to or output.dtype, *moments, **_named(chosen))
+                if values:
+                    result = _shaped(function, result, x.shape)
+                elif isinstance(result, numpy.ndarray) and result.dtype == numpy.uint8:
+                    # Bytes, also where the type is one that numpy has numbers of.
+                    result = result.tobytes()
                 return {output.name: result}
 
-            self._add("roundings", function, None, apply, options, name, types=list(types), calibrated=calibrated, values=values)
+            _need_numpy("rounding")
+            self._add(
+                "roundings", function, None, apply, options, name, [(function, 3 if calibrated else 2)], types=list(types),
+                calibrated=calibrated, values=values)
             return function
-        return decorate
+        return decorate(function) if function else decorate
 
-    def metric(self, *, reference=False, options=(), name=None):
+    def metric(self, function=None, *, reference=False, options=(), name=None):
         """Makes a metric of a function `f(logits, next, **options)`: float32 [rows, vocabulary], and the token after each row.
 
         It returns a number for each row, of which `resq eval` reports the mean. With `reference` it is called
@@ -222,13 +262,15 @@ class Plugin:
         def decorate(function):
             def apply(inputs, outputs, **chosen):
                 given = [inputs["logits"]] + ([inputs["reference"]] if reference else []) + [inputs["next"]]
-                return {outputs[0].name: numpy.asarray(function(*given, **_named(chosen)), dtype="<f8")}
+                scores = _shaped(function, function(*given, **_named(chosen)), outputs[0].shape, ": a metric is one number per row")
+                return {outputs[0].name: scores.astype("<f8")}
 
-            self._add("metrics", function, None, apply, options, name, reference=reference)
+            _need_numpy("metric")
+            self._add("metrics", function, None, apply, options, name, [(function, 3 if reference else 2)], reference=reference)
             return function
-        return decorate
+        return decorate(function) if function else decorate
 
-    def statistic(self, *, matrix=False, largest=False, inputs=(), options=(), name=None):
+    def statistic(self, function=None, *, matrix=False, largest=False, inputs=(), options=(), name=None):
         """Makes a statistic of a function `f(x, **options)`: float32 rows that linear layers read, [rows, channels].
 
         It returns a number for each channel, or with `matrix` one for each pair of channels. `resq calibrate` adds up those of all
@@ -236,27 +278,40 @@ class Plugin:
         """
         def decorate(function):
             def apply(given, outputs, **chosen):
-                return {outputs[0].name: numpy.asarray(function(given["rows"], **_named(chosen)), dtype="<f8")}
+                why = ": a statistic is one number per " + ("pair of channels" if matrix else "channel")
+                numbers = _shaped(function, function(given["rows"], **_named(chosen)), outputs[0].shape, why)
+                return {outputs[0].name: numbers.astype("<f8")}
 
+            _need_numpy("statistic")
             self._add(
-                "statistics", function, None, apply, options, name, matrix=matrix, largest=largest, inputs=list(inputs))
+                "statistics", function, None, apply, options, name, [(function, 1)], matrix=matrix, largest=largest,
+                inputs=list(inputs))
             return function
-        return decorate
+        return decorate(function) if function else decorate
 
-    def type(self, *, block, bytes, name=None):
+    def type(self, codec=None, *, block=None, bytes=None, name=None):
         """Makes a block type of a class with two functions: `encode(x)`, float32 [blocks, `block`] to uint8 [blocks, `bytes`], and
         `decode(b)`, the other way. Rules of `quantize` may name it, and what they wrote is read again with the same plugin.
         """
         def decorate(codec):
             def apply(inputs, outputs):
                 (output,), (given,) = outputs, inputs.values()
-                return {output.name: codec.decode(given) if output.dtype == "F32" else numpy.asarray(codec.encode(given), dtype="u1")}
+                if output.dtype == "F32":
+                    return {output.name: _shaped(codec.decode, codec.decode(given), output.shape)}
+                encoded = _shaped(codec.encode, codec.encode(given), [output.shape[0], bytes])
+                return {output.name: encoded.astype("u1").tobytes()}
 
-            self._add("types", codec, None, apply, (), name, block=block, bytes=bytes)
+            _need_numpy("type")
+            if not (hasattr(codec, "encode") and hasattr(codec, "decode")):
+                _refuse(f"type '{codec.__name__}' needs two functions, 'encode' and 'decode'")
+            self._add("types", codec, None, apply, (), name, [(codec.encode, 1), (codec.decode, 1)], block=block, bytes=bytes)
             return codec
+
+        if codec or not block or not bytes:
+            _refuse("a type says how large its blocks are: write @plugin.type(block=ELEMENTS, bytes=BYTES)")
         return decorate
 
-    def exporter(self, *, options=(), name=None):
+    def exporter(self, function=None, *, options=(), name=None):
         """Makes a format of a function `f(tensors, model, **options)` that returns the `File`s of an output.
 
         Every tensor has one place. `model["output"]` is the output's name without its ending, `model["provenance"]` what
@@ -264,9 +319,10 @@ class Plugin:
         """
         def decorate(function):
             self._add(
-                "exporters", function, lambda tensors, model, **chosen: function(tensors, model, **_named(chosen)), None, options, name)
+                "exporters", function, lambda tensors, model, **chosen: function(tensors, model, **_named(chosen)), None, options, name,
+                [(function, 2)])
             return function
-        return decorate
+        return decorate(function) if function else decorate
 
     def run(self, threads=1):
         """Answers questions until there are no more. `threads` functions run at a time."""
@@ -287,15 +343,18 @@ class Plugin:
                 pool.submit(self._answer, question, _read(source, data_count))
 
     def _answer(self, question, data):
-        answer, parts = {"id": question["id"]}, []
+        parts = []
         try:
-            more, parts = getattr(self, "_" + question["ask"])(question, data)
-            answer.update(more)
+            answer, parts = getattr(self, "_" + question["ask"])(question, data)
+            text = json.dumps({"id": question["id"], **answer}).encode()
         except BaseException as error:  # whatever it is, the host is waiting
             traceback.print_exc()
-            parts, where = [], traceback.extract_tb(error.__traceback__)[-1]
-            answer["error"] = f"{type(error).__name__}: {error} ({os.path.basename(where.filename)}, line {where.lineno})"
-        text = json.dumps(answer).encode()
+            parts, where = [], _place(traceback.extract_tb(error.__traceback__))
+            if not where and question.get("pass") in self._things:
+                # What this file found wrong with what a function returned.
+                where = _home(self._things[question["pass"]][2])
+            said = f"{type(error).__name__}: {error}" + (f" ({where})" if where else "")
+            text = json.dumps({"id": question["id"], "error": said}).encode()
         parts = [part for part in parts if len(part)]
         with self._lock:
             _write(self._output, HEAD.pack(b"RESQ", len(text), sum(len(part) for part in parts)) + text)
@@ -306,17 +365,26 @@ class Plugin:
         answer = {"protocol": PROTOCOL, "name": self.name, "version": self.version, "shared-memory": "shared-memory" in question}
         if self.memory_limit:
             answer["memory-limit"] = self.memory_limit
-        for kind, declared, _, _ in self._things.values():
+        for kind, declared, *_ in self._things.values():
             answer.setdefault(kind, []).append(declared)
         return answer, []
 
     def _plan(self, question, data):
-        kind, _, plan, _ = self._things[question["pass"]]
+        kind, declared, _, plan, _ = self._things[question["pass"]]
         planned = plan([Tensor(**tensor) for tensor in question["tensors"]], question["model"], **question["options"])
-        return {"files" if kind == "exporters" else "steps": [part._message() for part in planned]}, []
+        key, part = ("files", File) if kind == "exporters" else ("steps", Step)
+        if planned is None or isinstance(planned, (Step, File)):
+            raise TypeError(
+                f"the plan of '{declared['name']}' returned {_article(planned)}, expected all its {part.__name__}s: yield each, or return a list")
+        messages = []
+        for one in planned:
+            if not isinstance(one, part):
+                raise TypeError(f"the plan of '{declared['name']}' has {_article(one)} where it needs a {part.__name__}")
+            messages.append(one._message())
+        return {key: messages}, []
 
     def _apply(self, question, data):
-        _, _, _, apply = self._things[question["pass"]]
+        _, _, function, _, apply = self._things[question["pass"]]
         view, places = memoryview(data), None
         if "memory" in question:
             view, places = self._mapped(question["memory"]), question["memory"]["at"]
@@ -328,19 +396,19 @@ class Plugin:
             start += tensor["bytes"]
         outputs = [Tensor(**_named(tensor)) for tensor in question["outputs"]]
         results = apply(inputs, outputs, **question["options"])
+        if not isinstance(results, dict):
+            names = ", ".join(repr(tensor.name) for tensor in outputs)
+            raise TypeError(f"{function.__name__} returned {_article(results)}, expected a dictionary with the outputs by name: {names}")
         parts = []
         for tensor in outputs:
-            result = results[tensor.name]
-            if numpy and isinstance(result, numpy.ndarray):
-                raw = result.dtype == numpy.uint8 and tensor.dtype not in PLAIN and tensor.dtype != "BF16"
-                result = numpy.ascontiguousarray(result) if raw else encode(result, tensor.dtype)
-                result = result.reshape(-1).view("u1")
-            parts.append(memoryview(result).cast("B"))
+            if tensor.name not in results:
+                found = ", ".join(repr(name) for name in results) or "nothing"
+                raise ValueError(f"{function.__name__} returned {found}, and no {tensor.name!r}, which was planned")
+            parts.append(_stored(function, results[tensor.name], tensor))
         if not places:
             return {}, parts
-        for tensor, part, start in zip(outputs, parts, places[len(inputs):]):
-            if len(part) == tensor.bytes:
-                view[start:start + len(part)] = part
+        for part, start in zip(parts, places[len(inputs):]):
+            view[start:start + len(part)] = part
         return {"written": [len(part) for part in parts]}, []
 
     def _mapped(self, memory):
@@ -353,6 +421,82 @@ class Plugin:
                 self._memory[memory["number"]] = memoryview(mmap.mmap(descriptor, memory["bytes"]))
                 os.close(descriptor)
             return self._memory[memory["number"]]
+
+
+def _stored(function, result, tensor):
+    """The bytes of what a function returned for a planned tensor."""
+    if numpy and not isinstance(result, (bytes, bytearray, memoryview)):
+        array = numpy.asarray(result)
+        raw = array.dtype == numpy.uint8 and tensor.dtype not in PLAIN and tensor.dtype != "BF16"
+        if tensor.dtype in PLAIN or tensor.dtype == "BF16":
+            _shaped(function, array, tensor.shape, f", as '{tensor.name}' was planned")
+        result = numpy.ascontiguousarray(array) if raw else encode(array, tensor.dtype)
+        result = result.reshape(-1).view("u1")
+    part = memoryview(result).cast("B")
+    if len(part) != tensor.bytes:
+        raise ValueError(
+            f"{function.__name__} returned {len(part)} bytes for {tensor.bytes}, as '{tensor.name}' was planned: {tensor.dtype} {list(tensor.shape)}")
+    return part
+
+
+def _shaped(function, result, shape, why=""):
+    """What a function returned, as an array of the shape it must have."""
+    array = numpy.asarray(result)
+    if array.shape != tuple(shape):
+        raise ValueError(f"{function.__name__} returned shape {list(array.shape)} for {list(shape)}{why}")
+    return array
+
+
+def _refuse(what):
+    """Ends the program over a mistake in a declaration, with the line that made it."""
+    raise SystemExit(f"{_place(traceback.extract_stack()) or 'resq_pass'}: {what}")
+
+
+def _need_numpy(kind):
+    if numpy is None:
+        _refuse(f"@plugin.{kind} needs numpy: {sys.executable} -m pip install numpy")
+
+
+def _check_arguments(name, function, count, options):
+    """Ends the program when a function cannot be called as it will be."""
+    chosen = [entry["name"].replace("-", "_") for entry in options]
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # something in C that does not say
+        return
+    try:
+        signature.bind(*[None] * count, **dict.fromkeys(chosen))
+    except TypeError as error:
+        after = f", and the options {', '.join(chosen)} by name" if chosen else ""
+        _refuse(f"'{name}': {function.__name__}{signature} is called with {count} arguments{after}: {error}")
+
+
+def _parameters(function):
+    try:
+        return list(inspect.signature(function).parameters)
+    except ValueError:
+        return []
+
+
+def _place(frames):
+    """The last of some frames that is neither in this file nor in a library, as a text; None where there is none."""
+    libraries = (os.path.dirname(os.__file__) + os.sep, os.sep + "site-packages" + os.sep, os.sep + "dist-packages" + os.sep)
+    for frame in reversed(frames):
+        path = os.path.abspath(frame.filename)
+        own = path != os.path.abspath(__file__) and not frame.filename.startswith("<")
+        if own and not any(library in path for library in libraries):
+            return f"{os.path.basename(path)}, line {frame.lineno}"
+    return None
+
+
+def _home(function):
+    """Where a function is written; None where that cannot be told."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return code and f"{os.path.basename(code.co_filename)}, line {code.co_firstlineno}"
+
+
+def _article(value):
+    return "nothing" if value is None else f"{'an' if type(value).__name__[0] in 'aeiouAEIOU' else 'a'} {type(value).__name__}"
 
 
 def _promises(contract=None, preserves_function=False, reads=None, writes=None):
