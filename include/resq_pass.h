@@ -3,11 +3,16 @@
  * The object exports one function, resq_pass_entry, which returns a table. docs/plugins.md says what a description and a
  * plan are; tensors come and go as the structs below.
  *
- * - All memory that is handed over, either way, is borrowed for the call only.
+ * - All memory that is handed over, either way, is borrowed for the call only. `emit` and its `context` too: they are called inside
+ *   the call that got them, by its thread.
  * - Functions return 0, or anything else after writing a sentence into `error`, which has room for `error_capacity` bytes with the
- *   ending zero.
+ *   ending zero: 1024 or more. Inputs are read only.
  * - `plan` and `apply` may be called from several threads at once, with one instance too.
- * - The table grows at its end only. It says how large it was when its side was compiled, and nobody looks past that.
+ * - The table grows at its end only. It says how large it was when its side was compiled, and nobody looks past that. So do tensors:
+ *   in an array, the next one begins `struct_size` bytes after the one before, which may be more than sizeof(resq_tensor).
+ *   resq_tensor_at looks there.
+ * - No exception may leave a function, and none may call `exit`.
+ * - Only resq_pass_entry need be visible: compile with -fvisibility=hidden, and two plugins cannot meet.
  * - The answers for passes go for roundings, metrics and formats too, whose names `create` gets (docs/plugins.md).
  *
  * A shared object runs inside resq: when it crashes, so does resq.
@@ -29,21 +34,31 @@ typedef struct resq_tensor {
     const char *name;
     /* "F32", "BF16", "Q4_K", ... */
     const char *dtype;
-    /* What the tensor is in its architecture, e.g. "q" or "norm"; NULL when that is not known. */
+    /* What the tensor is in its architecture, e.g. "q" or "attention-norm" (docs/plugins.md lists them); NULL when that is not known.
+     * Known in `plan`, and in `apply` of passes where the tensor has the name of one that was planned for. */
     const char *role;
-    /* The layer, or -1. */
+    /* The layer, or -1; known where the role is. */
     int64_t layer;
     /* `rank` dimensions, outermost first. */
     const int64_t *shape;
     uint64_t byte_count;
-    /* The bytes of an input of `apply`. For its outputs, memory of `byte_count` bytes that may be written, where an output can be
-     * made: what is emitted from there is not copied. NULL elsewhere. */
+    /* The bytes of an input of `apply`, at a multiple of 16. For its outputs, memory of `byte_count` bytes at a multiple of 64 that may
+     * be written, where an output can be made: what is emitted from there is not copied. The plugin stores numbers as `dtype` itself.
+     * NULL in `plan`; never NULL in `apply`, unless `byte_count` is 0. */
     const void *data;
+    /* Of what a rounding with "values" gives: the type that the numbers will be stored in. NULL elsewhere. */
+    const char *rounded_to;
 } resq_tensor;
 
-/* Takes text or bytes from the plugin, which must come in order; the host copies them before it returns.
- * `output` is the place of the tensor among the outputs of `apply`, and 0 for texts.
- * Returns 0, or anything else when there are more bytes than planned: then the plugin should return. */
+/* The tensor at a place of an array. */
+static inline const resq_tensor *resq_tensor_at(const resq_tensor *tensors, uint32_t place) {
+    return (const resq_tensor *)(const void *)((const char *)tensors + (uint64_t)place * tensors->struct_size);
+}
+
+/* Takes text or bytes from the plugin, in as many pieces as it likes, which must come in order within each output; the host copies
+ * them before it returns. `output` is the place of the tensor among the outputs of `apply`, and 0 for texts.
+ * Returns 0, or anything else when the bytes were not taken (more than planned, no such output, NULL): then the plugin should return,
+ * and the user is told why. */
 typedef int (*resq_emit)(void *context, uint32_t output, const void *data, uint64_t byte_count);
 
 typedef struct resq_pass_table {
@@ -55,7 +70,8 @@ typedef struct resq_pass_table {
     /* Emits the description, as JSON. */
     int (*describe)(resq_emit emit, void *context, char *error, uint64_t error_capacity);
 
-    /* Makes an instance of a pass with the options of a recipe, a JSON object in which defaults are filled in. */
+    /* Makes an instance of a pass with the options of a recipe, a JSON object in which defaults are filled in. The JSON is on one
+     * line; after the colon behind a name comes a space. An option that may be left out, and is, is null. */
     int (*create)(const char *pass, const char *options, void **instance, char *error, uint64_t error_capacity);
 
     /* Emits the plan for some tensors, as JSON. `model` is a JSON object: what is known of the model. */
@@ -68,7 +84,7 @@ typedef struct resq_pass_table {
         void *instance, const resq_tensor *inputs, uint32_t input_count, const resq_tensor *outputs, uint32_t output_count,
         resq_emit emit, void *context, char *error, uint64_t error_capacity);
 
-    /* Ends an instance. */
+    /* Ends an instance, once for each that `create` made, when nobody asks it any more. A run that fails may end without. */
     void (*destroy)(void *instance);
 } resq_pass_table;
 

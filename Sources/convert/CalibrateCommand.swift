@@ -60,7 +60,7 @@ struct CalibrateCommand: ParsableCommand {
     func run() throws { try naming(path) { try calibrate() } }
 
     private func calibrate() throws {
-        let known = try model.known()
+        let known = try model.known(isQuiet: work.quiet)
         let wanted = output == nil ? [("channels", try known.registry.statistic("channels"))] : try gathered(known.registry)
         let source = try openTensorSource(at: path)
         let graph = try known.graph(source)

@@ -33,12 +33,21 @@ struct PluginOptions: ParsableArguments {
     var paths: [String] = []
 
     /// What the program has, and what the plugins have that a recipe and the command line name.
-    func registry(adding plugins: [RecipePlugin] = []) throws -> Registry {
+    /// - Parameter isQuiet: whether nobody wants to read what plugins write to standard error.
+    func registry(adding plugins: [RecipePlugin] = [], isQuiet: Bool = false) throws -> Registry {
         var registry = Resq.registry
-        for plugin in plugins { try registry.add(plugin.load()) }
-        for path in paths { try registry.add(Plugin(path: path)) }
+        for plugin in plugins { try registry.add(plugin.load(hear: remarks(of: plugin.path, isQuiet: isQuiet))) }
+        for path in paths { try registry.add(Plugin(path: path, hear: remarks(of: path, isQuiet: isQuiet))) }
         return registry
     }
+}
+
+/// Shows what a plugin writes to standard error, with the name of its file before every line.
+func remarks(of plugin: String, isQuiet: Bool = false) -> @Sendable (String) -> Void {
+    let name = plugin.split(separator: "/").last.map(String.init) ?? plugin
+    guard !isQuiet else { return { _ in } }
+    let start = standardErrorIsTerminal ? "\r\u{1B}[K" : ""
+    return { line in standardError("\(start)\(printable(name)): \(printable(line, limit: 1000))\n") }
 }
 
 /// Options that say how models are understood.
@@ -56,9 +65,11 @@ struct ModelOptions: ParsableArguments {
     }
 
     /// Reads the architecture files and starts the plugins.
-    /// - Parameter recipe: the plugins that a recipe names.
-    func known(plugins recipe: [RecipePlugin] = []) throws -> Known {
-        Known(architectures: try library(), registry: try plugins.registry(adding: recipe))
+    /// - Parameters:
+    ///   - recipe: the plugins that a recipe names.
+    ///   - isQuiet: whether nobody wants to read what plugins write to standard error.
+    func known(plugins recipe: [RecipePlugin] = [], isQuiet: Bool) throws -> Known {
+        Known(architectures: try library(), registry: try plugins.registry(adding: recipe, isQuiet: isQuiet))
     }
 }
 

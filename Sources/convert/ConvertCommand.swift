@@ -60,7 +60,7 @@ struct ConvertCommand: ParsableCommand {
             // Later passes round; what comes to them is not rounded before.
             passes.insert(try Lowering.pass(to: type == nil ? "f16" : "f32", takesBack: !isFile), at: 0)
         }
-        let known = try model.known()
+        let known = try model.known(isQuiet: work.quiet)
         try naming(input) {
             let conversion = try Conversion(
                 input: input, passes: passes, output: try out.output(path: path, format: format, registry: known.registry), onFallback: .warn,

@@ -27,7 +27,7 @@ struct DiffCommand: ParsableCommand {
     @OptionGroup var model: ModelOptions
 
     func run() throws {
-        let known = try model.known()
+        let known = try model.known(isQuiet: work.quiet)
         let graphA = try known.graph(try openTensorSource(at: a))
         let graphB = try known.graph(try openTensorSource(at: b))
         let (progress, finish) = ProgressBar.progress(isQuiet: work.quiet || json)

@@ -83,7 +83,7 @@ struct EvalCommand: ParsableCommand {
 
     private func evaluate() throws {
         let gauge = MemoryGauge()
-        let known = try model.known()
+        let known = try model.known(isQuiet: work.quiet)
         let metrics = try metrics(known.registry)
         let subject = try OpenedModel(path, known).rounding(rounding).adding(adapters.lora)
         let other = try reference.map { try OpenedReference($0, known) }

@@ -24,7 +24,7 @@ struct ExplainCommand: ParsableCommand {
     func run() throws {
         let recipe = try what.load()
         try naming(what.input) {
-            for conversion in try recipe.conversions(input: what.input, path: output, out: out, model: model) {
+            for conversion in try recipe.conversions(input: what.input, path: output, out: out, model: model, isQuiet: false) {
                 let explanation = try conversion.explanation(of: tensor)
                 standardOutput(json ? explanation.json.text(pretty: true) + "\n" : explanation.text)
             }

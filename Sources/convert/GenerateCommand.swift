@@ -75,7 +75,7 @@ struct GenerateCommand: ParsableCommand {
 
     private func generate() throws {
         let budget = memory?.byteCount ?? Int(clamping: ProcessInfo.processInfo.physicalMemory / 2)
-        var graph = try model.known().graph(try openTensorSource(at: path))
+        var graph = try model.known(isQuiet: work.quiet).graph(try openTensorSource(at: path))
         for adapter in adapters.lora { _ = try graph.add(adapter: adapter) }
         graph.round(activations: rounding.activations, keyValues: rounding.kv)
         let network = try graph.network(weightBudget: budget, threadCount: work.threadCount)

@@ -62,18 +62,19 @@ extension Declaration {
 
 extension PassesCommand {
     private func verdict(on subject: String) throws {
-        let check = try Resq.registry.declarations.first { $0.identifier == subject }.map { try ConformanceCheck(pass: $0, of: Resq.registry) }
-            ?? ConformanceCheck(plugin: subject, timeLimit: timeLimit ?? 30)
+        let show: @Sendable (ConformanceCheck.Finding) -> Void = { [json] finding in
+            guard !json else { return }
+            let verdict = finding.verdict.rawValue + String(repeating: " ", count: 8 - finding.verdict.rawValue.count)
+            standardOutput("\(verdict)\(printable(finding.subject)): \(finding.what)\n")
+        }
+        let check = try Resq.registry.declarations.first { $0.identifier == subject }
+            .map { try ConformanceCheck(pass: $0, of: Resq.registry, report: show) }
+            ?? ConformanceCheck(plugin: subject, timeLimit: timeLimit ?? 30, hear: remarks(of: subject), report: show)
         if json {
             let list = check.findings.map {
                 ["verdict": .string($0.verdict.rawValue), "subject": .string($0.subject), "what": .string($0.what)] as JSONValue
             }
             standardOutput(JSONValue.array(list).text(pretty: true) + "\n")
-        } else {
-            for finding in check.findings {
-                let verdict = finding.verdict.rawValue + String(repeating: " ", count: 8 - finding.verdict.rawValue.count)
-                standardOutput("\(verdict)\(printable(finding.subject)): \(finding.what)\n")
-            }
         }
         guard check.isSound else {
             let count = check.findings.count { $0.verdict == .failed }

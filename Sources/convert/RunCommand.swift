@@ -22,9 +22,9 @@ struct RecipeOptions: ParsableArguments {
 extension Recipe {
     /// The conversions this recipe makes of a model: one for each of its outputs, or just one to `path`.
     func conversions(
-        input: String, path: String?, out: OutputOptions, model: ModelOptions
+        input: String, path: String?, out: OutputOptions, model: ModelOptions, isQuiet: Bool
     ) throws -> [Conversion] {
-        let known = try model.known(plugins: plugins)
+        let known = try model.known(plugins: plugins, isQuiet: isQuiet)
         return try outputs(input: input, path: path, out: out, registry: known.registry).map { output in
             try Conversion(
                 input: input, passes: try passes.map { try known.registry.pass(for: $0) }, output: output, onFallback: onFallback,
@@ -85,7 +85,7 @@ struct RunCommand: ParsableCommand {
     func run() throws {
         let recipe = try what.load()
         try naming(what.input) {
-            for conversion in try recipe.conversions(input: what.input, path: output, out: out, model: model) {
+            for conversion in try recipe.conversions(input: what.input, path: output, out: out, model: model, isQuiet: work.quiet) {
                 if dryRun {
                     standardOutput(try conversion.plan(threadCount: work.threadCount).printed(json: json))
                 } else {
@@ -115,7 +115,7 @@ struct PlanCommand: ParsableCommand {
     func run() throws {
         let recipe = try what.load()
         try naming(what.input) {
-            for conversion in try recipe.conversions(input: what.input, path: output, out: out, model: model) {
+            for conversion in try recipe.conversions(input: what.input, path: output, out: out, model: model, isQuiet: work.quiet) {
                 standardOutput(try conversion.plan(threadCount: work.threadCount).printed(json: json))
             }
         }

@@ -33,7 +33,7 @@ struct VerifyCommand: ParsableCommand {
         if result.isSound { result.check(artifact: try model.known().graph(source)) }
         var comparison: Comparison?
         if let against, result.isSound {
-            let known = try model.known()
+            let known = try model.known(isQuiet: work.quiet)
             let reference = try known.graph(try openTensorSource(at: against))
             let graph = try known.graph(source)
             comparison = try Comparison(reference, graph, threadCount: work.threadCount, progress: progress)

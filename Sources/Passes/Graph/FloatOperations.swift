@@ -14,7 +14,7 @@ extension RowwiseOperation {
     var importance: TensorImportance? { nil }
 
     func rows(_ range: Range<Int>, of info: TensorInfo) throws -> TensorBytes {
-        try encodedRows(range, of: info, importance: importance) { rows, values throws in
+        try encodedRows(range, of: info, from: input, importance: importance) { rows, values throws in
             try decodeRows(rows, of: input, into: &values)
             try change(rows, &values)
         }
@@ -103,9 +103,11 @@ extension LazyTensor {
 let scratchElementCount = 1 << 16
 
 /// Computes rows as `Float`, a cache-sized run at a time, and stores them in `info`'s encoding.
-/// - Parameter compute: fills the floats of the given rows.
+/// - Parameters:
+///   - source: what they are computed from, for messages.
+///   - compute: fills the floats of the given rows.
 func encodedRows(
-    _ range: Range<Int>, of info: TensorInfo, importance: TensorImportance? = nil,
+    _ range: Range<Int>, of info: TensorInfo, from source: LazyTensor? = nil, importance: TensorImportance? = nil,
     compute: (Range<Int>, inout MutableSpan<Float>) throws -> Void
 ) throws -> TensorBytes {
     guard let rowByteCount = info.rowByteCount else {
@@ -124,7 +126,8 @@ func encodedRows(
             var part = all.part(0..<elementCount)
             try compute(rows, &part)
             if let bad = Codec.firstNonFinite(part.span) {
-                throw PipelineError.notFinite(tensor: info.name, index: rows.lowerBound * columnCount + bad)
+                throw PipelineError.notFinite(
+                    tensor: info.name, index: rows.lowerBound * columnCount + bad, through: source?.madeByPlugin)
             }
             if info.encoding == .plain(.f16), let bad = firstOverflowingF16(part.span) {
                 throw PipelineError.overflows(
@@ -166,7 +169,7 @@ extension LazyTensor {
         let bytes = try rows(range)
         if let block = Codec.firstInvalidBlock(info.encoding, bytes.bytes) {
             throw PipelineError.notFinite(
-                tensor: info.name, index: range.lowerBound * info.columnCount + block * info.encoding.blockSize)
+                tensor: info.name, index: range.lowerBound * info.columnCount + block * info.encoding.blockSize, through: madeByPlugin)
         }
         return bytes
     }

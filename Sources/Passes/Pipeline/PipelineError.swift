@@ -4,8 +4,8 @@ import Formats
 public enum PipelineError: Error, Sendable, Equatable {
     /// A pass or operation returned other bytes than it promised.
     case brokenPromise(tensor: String, operation: String, promised: Int, delivered: Int)
-    /// A NaN or an infinity where weights are rounded.
-    case notFinite(tensor: String, index: Int)
+    /// A NaN or an infinity where weights are rounded; `through` is what of a plugin had a part in them.
+    case notFinite(tensor: String, index: Int, through: String? = nil)
     /// A finite value too large for the type it is to be stored in.
     case overflows(tensor: String, index: Int, type: String)
     /// A type does not fit a tensor's shape and the recipe does not allow another; `rule` is the rule that chose it.
@@ -44,7 +44,8 @@ extension PipelineError: CustomStringConvertible {
         switch self {
         case .brokenPromise(let tensor, let operation, let promised, let delivered):
             "tensor '\(tensor)': \(operation) promised \(promised) bytes and delivered \(delivered)"
-        case .notFinite(let tensor, let index): "tensor '\(tensor)': element \(index) is not a finite number"
+        case .notFinite(let tensor, let index, let through):
+            "tensor '\(tensor)': element \(index) is not a finite number" + (through.map { "; it comes from \(printable($0))" } ?? "")
         case .overflows(let tensor, let index, let type):
             "tensor '\(tensor)': element \(index) is too large for \(type)"
         case .doesNotFit(let tensor, let type, let shape, let fallback, let rule):

@@ -20,12 +20,21 @@ public struct ConformanceCheck: Sendable {
     /// Whether nothing failed.
     public var isSound: Bool { findings.allSatisfy { $0.verdict != .failed } }
 
+    private let report: @Sendable (Finding) -> Void
+
     /// Starts a plugin, asks everything it has for plans and bytes, and ends it.
-    /// - Parameter timeLimit: seconds that the plugin may take for one answer.
-    public init(plugin path: String, timeLimit: Int) throws {
+    /// - Parameters:
+    ///   - timeLimit: seconds that the plugin may take for one answer.
+    ///   - hear: is given each line that the plugin writes to standard error.
+    ///   - report: is given each finding when it is made.
+    public init(
+        plugin path: String, timeLimit: Int, hear: @escaping @Sendable (String) -> Void = { _ in },
+        report: @escaping @Sendable (Finding) -> Void = { _ in }
+    ) throws {
+        self.report = report
         let contents: PluginDescription
         do {
-            contents = try Plugin(path: path, timeLimit: timeLimit).contents
+            contents = try Plugin(path: path, timeLimit: timeLimit, hear: hear).contents
             add(.ok, path, "describes \(contents.name) \(contents.version) with \(contents.summary)")
         } catch let error as PluginError {
             add(.failed, path, error.sentence)
@@ -34,7 +43,7 @@ public struct ConformanceCheck: Sendable {
         // A process that was ended for one mistake is started again for the next question.
         let registry = {
             var registry = Registry.builtIn
-            try registry.add(try Plugin(path: path, timeLimit: timeLimit))
+            try registry.add(try Plugin(path: path, timeLimit: timeLimit, hear: hear))
             return registry
         }
         for declaration in contents.passes { try check(declaration) { try registry() } }
@@ -46,7 +55,11 @@ public struct ConformanceCheck: Sendable {
     }
 
     /// Tries one pass.
-    public init(pass declaration: Declaration, of registry: Registry) throws { try check(declaration) { registry } }
+    /// - Parameter report: is given each finding when it is made.
+    public init(pass declaration: Declaration, of registry: Registry, report: @escaping @Sendable (Finding) -> Void = { _ in }) throws {
+        self.report = report
+        try check(declaration) { registry }
+    }
 
     /// What the synthetic weights are stored as.
     private static let encodings: [Encoding] = [.plain(.f32), .plain(.bf16), .block(.q8_0)]
@@ -61,6 +74,7 @@ public struct ConformanceCheck: Sendable {
                     pass: try registry.passes.make(step.use, step.options, at: step.useLocation), identifier: step.use,
                     promises: declaration.promises)
                 let before = try TensorGraph(synthetic: encoding)
+                let inputs = try before.tensors.map { Digest(of: try $0.rows(0..<$0.info.rowCount)) }
                 let graph = try Self.rewritten(before, by: pass)
                 let again = try Self.rewritten(before, by: pass)
                 guard again.tensors.map(\.info) == graph.tensors.map(\.info), again.tensors.map(\.chain) == graph.tensors.map(\.chain) else {
@@ -73,7 +87,15 @@ public struct ConformanceCheck: Sendable {
                 }
                 let untouched = Set(before.tensors.map(\.chain))
                 let made = graph.tensors.filter { !untouched.contains($0.chain) }
-                try Self.judge(made, try made.map { try $0.rows(0..<$0.info.rowCount) })
+                guard !TouchedTensors(before, graph).written.isEmpty else {
+                    let roles = Set(before.facts.compactMap(\.role)).sorted().joined(separator: ", ")
+                    throw NothingTried("it was shown \(before.tensors.count) tensors and takes none; roles are \(roles)")
+                }
+                let bytes = try made.map { try $0.rows(0..<$0.info.rowCount) }
+                for (tensor, digest) in zip(before.tensors, inputs) where try Digest(of: tensor.rows(0..<tensor.info.rowCount)) != digest {
+                    throw Complaint("writes into its input '\(tensor.info.name)'; inputs may be read only")
+                }
+                try Self.judge(made, bytes)
                 return "\(before.tensors.count) tensors in, \(graph.tensors.count) out, \(made.count) of them computed"
             }
         }
@@ -183,10 +205,18 @@ public struct ConformanceCheck: Sendable {
         init(_ what: String) { self.what = what }
     }
 
+    /// Why there was nothing to judge.
+    private struct NothingTried: Error {
+        var why: String
+        init(_ why: String) { self.why = why }
+    }
+
     /// Tries something and notes what came of it.
     private mutating func attempt(_ subject: String, with what: String, _ body: () throws -> String) throws {
         do {
             add(.ok, subject, "\(what): \(try body())")
+        } catch let nothing as NothingTried {
+            add(.skipped, subject, "\(what): \(nothing.why)")
         } catch let error as Complaint {
             add(.failed, subject, "\(what): \(error.what)")
         } catch let error as PluginError {
@@ -260,7 +290,9 @@ public struct ConformanceCheck: Sendable {
     }
 
     private mutating func add(_ verdict: Finding.Verdict, _ subject: String, _ what: String) {
-        findings.append(Finding(verdict: verdict, subject: subject, what: what))
+        let finding = Finding(verdict: verdict, subject: subject, what: what)
+        findings.append(finding)
+        report(finding)
     }
 }
 

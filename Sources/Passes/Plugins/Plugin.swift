@@ -25,8 +25,9 @@ public struct Plugin: Sendable {
     /// - Parameters:
     ///   - path: an executable file; one that ends in `.py`, which `python3` runs; or a shared object, `.so` or `.dylib`.
     ///   - timeLimit: seconds after which an answer is no longer waited for; a shared object is always waited for.
+    ///   - hear: is given each line that a program writes to standard error, while it runs, up to some hundreds.
     /// - Throws: `PluginError` when it cannot be started or gives no sound answer.
-    public init(path: String, timeLimit: Int = Plugin.defaultTimeLimit) throws {
+    public init(path: String, timeLimit: Int = Plugin.defaultTimeLimit, hear: @escaping @Sendable (String) -> Void = { _ in }) throws {
         guard let real = realPath(of: path) else { throw PluginError(plugin: path, what: "there is no such file") }
         let mapped: MappedFile
         do {
@@ -39,7 +40,7 @@ public struct Plugin: Sendable {
         if real.hasSuffix(".so") || real.hasSuffix(".dylib") {
             door = try SharedObjectDoor(path: path, file: real)
         } else if real.hasSuffix(".py") || isExecutable(real) {
-            door = try SubprocessDoor(path: path, file: real, timeLimit: timeLimit)
+            door = try SubprocessDoor(path: path, file: real, timeLimit: timeLimit, hear: hear)
         } else {
             throw PluginError(plugin: path, what: "is neither a program that may be run, nor a Python file (.py), nor a shared object (.so, .dylib)")
         }
@@ -65,26 +66,27 @@ extension Registry {
         for (declaration, facts) in plugin.contents.roundings {
             try check(declaration, in: roundings)
             roundings.add(declaration) { options throws(RecipeError) in
-                PluginRounding(call: PluginCall(plugin, declaration, options), facts: facts)
+                PluginRounding(call: PluginCall(plugin, declaration, options, kind: "rounding"), facts: facts)
             }
         }
         for (declaration, needsReference) in plugin.contents.metrics {
             try check(declaration, in: metrics)
             metrics.add(declaration) { options throws(RecipeError) in
-                PluginMetric(call: PluginCall(plugin, declaration, options), title: declaration.identifier, needsReference: needsReference)
+                PluginMetric(
+                    call: PluginCall(plugin, declaration, options, kind: "metric"), title: declaration.identifier, needsReference: needsReference)
             }
         }
         for (declaration, facts) in plugin.contents.statistics {
             try check(declaration, in: statistics)
             statistics.add(declaration) { options throws(RecipeError) in
-                PluginStatistic(call: PluginCall(plugin, declaration, options), facts: facts)
+                PluginStatistic(call: PluginCall(plugin, declaration, options, kind: "statistic"), facts: facts)
             }
         }
         for (declaration, blockSize, typeSize) in plugin.contents.types {
             guard types[declaration.identifier] == nil else {
                 throw PluginError(plugin: plugin.path, what: "there is a type '\(declaration.identifier)' already")
             }
-            let call = PluginCall(plugin, declaration, .none)
+            let call = PluginCall(plugin, declaration, .none, kind: "type")
             register(
                 CustomType(
                     name: declaration.identifier, blockSize: blockSize, typeSize: typeSize,
@@ -92,7 +94,9 @@ extension Registry {
         }
         for declaration in plugin.contents.exporters {
             try check(declaration, in: exporters)
-            exporters.add(declaration) { options throws(RecipeError) in PluginExporter(call: PluginCall(plugin, declaration, options)) }
+            exporters.add(declaration) { options throws(RecipeError) in
+                PluginExporter(call: PluginCall(plugin, declaration, options, kind: "format"))
+            }
         }
     }
 }

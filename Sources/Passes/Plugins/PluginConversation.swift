@@ -2,6 +2,14 @@ import Foundation
 import Formats
 import Synchronization
 
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#else
+import Darwin
+#endif
+
 /// The conversation with a plugin's process: questions go out in order, answers come in any.
 ///
 /// A message on either pipe is 16 bytes of head, a JSON object, and the bytes of tensors:
@@ -32,17 +40,21 @@ final class PluginConversation: Sendable {
     private let state = Mutex(State())
     private let toWrite = DispatchSemaphore(value: 0)
     private let lastWords = Mutex<[UInt8]>([])
+    private let remarks: PluginRemarks
     private let memoryLimit = Mutex<Int?>(nil)
 
     /// Starts the process and the threads that talk with it.
-    /// - Parameter timeLimit: seconds without an answer after which the process counts as hanging.
-    init(plugin: String, executable: String, arguments: [String], timeLimit: Int) throws {
+    /// - Parameters:
+    ///   - timeLimit: seconds without an answer after which the process counts as hanging.
+    ///   - hear: is given the lines of its standard error.
+    init(plugin: String, executable: String, arguments: [String], timeLimit: Int, hear: @escaping @Sendable (String) -> Void) throws {
         self.plugin = plugin
         self.timeLimit = timeLimit
+        remarks = PluginRemarks(hear: hear)
         do {
             child = try ChildProcess(executable, arguments)
         } catch {
-            throw PluginError(plugin: plugin, what: "cannot be started: \(error.localizedDescription)")
+            throw PluginError(plugin: plugin, what: "cannot be started: \(whyNotStarted(executable) ?? error.localizedDescription)")
         }
         Thread.detachNewThread { self.write() }
         Thread.detachNewThread { self.read() }
@@ -190,6 +202,7 @@ final class PluginConversation: Sendable {
     private func keep(_ bytes: [UInt8]) {
         let limit = 1 << 14
         lastWords.withLock { $0 = Array(($0 + bytes).suffix(limit)) }
+        remarks.take(bytes)
     }
 
     private func howItEnded() -> String {
@@ -205,6 +218,7 @@ final class PluginConversation: Sendable {
             keep(child.readErrors())
         }
         child.kill()
+        remarks.end()
         let waiting = state.withLock { state in
             let culprit = stop.culprit ?? state.pending.min { $0.key < $1.key }?.value
             let failure = PluginError(
@@ -222,6 +236,19 @@ final class PluginConversation: Sendable {
         let text = String(decoding: lastWords.withLock { $0 }, as: UTF8.self)
         return text.split(whereSeparator: \.isNewline).suffix(4).map(String.init)
     }
+}
+
+/// Why the system starts no program from a file, where its first bytes tell.
+private func whyNotStarted(_ path: String) -> String? {
+    guard let head = try? FileHandle(forReadingFrom: URL(fileURLWithPath: path)).read(upToCount: 256) else { return nil }
+    // Those of programs have zeros among them.
+    guard !head.contains(0) else { return nil }
+    guard head.starts(with: Array("#!".utf8)) else {
+        return "it is no program of this system, and its first line does not say what runs it, as '#!/usr/bin/env python3' does"
+    }
+    let words = String(decoding: head, as: UTF8.self).dropFirst(2).prefix { !$0.isNewline }.split(separator: " ")
+    guard let interpreter = words.first, access(String(interpreter), X_OK) != 0 else { return nil }
+    return "its first line says that '\(printable(String(interpreter)))' runs it, which there is not"
 }
 
 /// A question that waits for its answer.

@@ -4,8 +4,10 @@ import Formats
 public struct PluginError: Error, Sendable, Equatable {
     /// The plugin's path, as it was named.
     public var plugin: String
-    /// The pass that was asked, when one was.
+    /// What was asked, when something was: a pass, or a thing of another kind.
     public var pass: String?
+    /// The kind of what was asked, in a word.
+    public var kind = "pass"
     /// The tensor that was asked for, when one was.
     public var tensor: String?
     /// The sentence.
@@ -21,7 +23,7 @@ public struct PluginError: Error, Sendable, Equatable {
 extension PluginError: CustomStringConvertible {
     public var description: String {
         var text = "plugin \(printable(plugin)): "
-        if let pass { text += "pass '\(printable(pass))': " }
+        if let pass { text += "\(kind) '\(printable(pass))': " }
         if let tensor { text += "tensor '\(printable(tensor))': " }
         text += printable(what, limit: 600)
         if !lastLines.isEmpty {

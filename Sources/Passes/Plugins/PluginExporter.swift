@@ -19,13 +19,11 @@ struct PluginExporter: Exporter {
             var record: JSONObject = [:]
             for (key, value) in provenance { record[key] = .string(value) }
             model["provenance"] = .object(record)
-            let answer = try call.plugin.door.plan(
-                ["pass": .string(call.pass), "options": .object(call.options), "model": .object(model), "tensors": .array(tensors)],
-                pass: call.identifier)
+            let answer = try call.plan(model, tensors)
             do throws(RecipeError) {
                 return try ArtifactLayout(RecipeNode(answer, at: RecipeLocation(file: call.plugin.path)), tensors: infos)
             } catch {
-                throw PluginError(plugin: call.plugin.path, pass: call.identifier, what: error.sentence)
+                throw call.error(error.sentence)
             }
         }
     }

@@ -21,7 +21,11 @@ struct PluginMetric: Metric {
         inputs.append((next.described(), TensorBytes(rows.next.flatMap { id in (0..<4).map { UInt8(truncatingIfNeeded: id >> (8 * $0)) } })))
         let scores = try TensorInfo(name: "scores", encoding: .plain(.f64), shape: [count])
         let bytes = try call.apply(inputs: inputs, outputs: [(scores.described(), scores.byteCount)], rows: nil, tensor: "logits")[0]
-        return bytes.doubles
+        let numbers = bytes.doubles
+        if let row = numbers.firstIndex(where: \.isNaN) {
+            throw call.error("gives NaN, which is no number, for row \(row) of \(count), whose next token is \(rows.next[row])")
+        }
+        return numbers
     }
 
     func figures(of text: JudgedText) -> [Figure] {

@@ -9,10 +9,13 @@ struct PluginCall: Sendable {
     /// The pass's name in recipes.
     let identifier: String
     let options: JSONObject
+    /// What it is, in messages: `pass`.
+    let kind: String
 
     /// - Parameter options: checked against `declaration`.
-    init(_ plugin: Plugin, _ declaration: Declaration, _ options: PassOptions) {
+    init(_ plugin: Plugin, _ declaration: Declaration, _ options: PassOptions, kind: String = "pass") {
         self.plugin = plugin
+        self.kind = kind
         identifier = declaration.identifier
         pass = String(declaration.identifier.dropFirst(plugin.name.count + 1))
         var object = JSONObject()
@@ -37,8 +40,42 @@ struct PluginCall: Sendable {
             "outputs": .array(outputs.map(\.info)),
         ]
         if let rows { question["rows"] = [.integer(rows.lowerBound), .integer(rows.upperBound)] }
-        return try plugin.door.apply(
-            question, pass: identifier, tensor: tensor, inputs: inputs.map(\.bytes), byteCounts: outputs.map(\.byteCount))
+        return try naming {
+            try plugin.door.apply(question, pass: identifier, tensor: tensor, inputs: inputs.map(\.bytes), byteCounts: outputs.map(\.byteCount))
+        }
+    }
+
+    /// What it plans for some tensors.
+    func plan(_ model: JSONObject, _ tensors: [JSONValue]) throws -> JSONValue {
+        try naming {
+            try plugin.door.plan(
+                ["pass": .string(pass), "options": .object(options), "model": .object(model), "tensors": .array(tensors)], pass: identifier)
+        }
+    }
+
+    /// An error over this.
+    func error(_ what: String) -> PluginError {
+        var error = PluginError(plugin: plugin.path, pass: identifier, what: what)
+        error.kind = kind
+        return error
+    }
+
+    private func naming<Result>(_ body: () throws -> Result) throws -> Result {
+        do {
+            return try body()
+        } catch var error as PluginError {
+            error.kind = kind
+            throw error
+        }
+    }
+}
+
+extension LazyTensor {
+    /// What of a plugin had a part in the tensor last, for messages.
+    var madeByPlugin: String? {
+        let call = (operation as? PluginRows)?.call ?? (operation as? PluginTensor)?.step.call
+        guard let call else { return operation.inputs.lazy.compactMap(\.madeByPlugin).first }
+        return "pass '\(call.identifier)' of plugin \(call.plugin.path), which made '\(info.name)' of it"
     }
 }
 
@@ -46,21 +83,26 @@ struct PluginCall: Sendable {
 struct PluginRows: TensorOperation {
     let call: PluginCall
     let inputs: [LazyTensor]
+    /// What is known of the inputs, by name.
+    let facts: [String: TensorFacts]
 
     var summary: String { call.summary }
 
     func rows(_ range: Range<Int>, of info: TensorInfo) throws -> TensorBytes {
-        let given = try inputs.map { (info: try $0.info.part(range), bytes: try $0.rows(range)) }
-        let wanted = (info: try info.part(range), byteCount: range.count * (info.rowByteCount ?? 0))
+        let given = try inputs.map { (info: try $0.info.part(range, facts), bytes: try $0.rows(range)) }
+        let wanted = (info: try info.part(range, facts), byteCount: range.count * (info.rowByteCount ?? 0))
         return try call.apply(inputs: given, outputs: [wanted], rows: range, tensor: info.name)[0]
     }
 }
 
 extension TensorInfo {
     /// Some rows as a matrix of its own, in the words of the protocol.
-    fileprivate func part(_ rows: Range<Int>) throws(FormatError) -> JSONValue {
-        try TensorInfo(name: name, encoding: encoding, shape: [rows.count, columnCount]).described()
+    fileprivate func part(_ rows: Range<Int>, _ facts: [String: TensorFacts]) throws(FormatError) -> JSONValue {
+        try TensorInfo(name: name, encoding: encoding, shape: [rows.count, columnCount]).described(facts[name])
     }
+
+    /// The tensor in the words of the protocol, with what is known of it.
+    func described(_ facts: TensorFacts?) -> JSONValue { described(role: facts?.role, layer: facts?.layer) }
 }
 
 /// One of the tensors that a step computes as a whole.
@@ -84,6 +126,8 @@ final class PluginStep: Sendable {
     let call: PluginCall
     let inputs: [LazyTensor]
     let outputs: [TensorInfo]
+    /// What is known of the inputs, by name.
+    private let facts: [String: TensorFacts]
     private let store: Store
     private let memory = Mutex(Memory())
 
@@ -94,24 +138,27 @@ final class PluginStep: Sendable {
 
     /// The steps whose results are in memory: a few, so that a look at all of a model's tensors does not keep them all.
     final class Store: Sendable {
-        private let open = Mutex<[PluginStep]>([])
+        /// A step that its tensors hold, and so the plugin; held here too, neither would ever end.
+        private struct Open { weak var step: PluginStep? }
+
+        private let open = Mutex<[Open]>([])
 
         /// Marks a step as used now, and lets go of the one that was not for longest.
         fileprivate func touch(_ step: PluginStep) {
             let dropped: PluginStep? = open.withLock { open in
-                if open.last === step { return nil }
-                open.removeAll { $0 === step }
-                open.append(step)
-                return open.count > 4 ? open.removeFirst() : nil
+                if open.last?.step === step { return nil }
+                open.removeAll { $0.step === step || $0.step == nil }
+                open.append(Open(step: step))
+                return open.count > 4 ? open.removeFirst().step : nil
             }
             dropped?.memory.withLock { $0 = Memory() }
         }
 
-        fileprivate func close(_ step: PluginStep) { open.withLock { $0.removeAll { $0 === step } } }
+        fileprivate func close(_ step: PluginStep) { open.withLock { $0.removeAll { $0.step === step } } }
     }
 
-    init(_ call: PluginCall, inputs: [LazyTensor], outputs: [TensorInfo], store: Store) {
-        (self.call, self.inputs, self.outputs, self.store) = (call, inputs, outputs, store)
+    init(_ call: PluginCall, inputs: [LazyTensor], outputs: [TensorInfo], facts: [String: TensorFacts], store: Store) {
+        (self.call, self.inputs, self.outputs, self.facts, self.store) = (call, inputs, outputs, facts, store)
     }
 
     /// Bytes that are in memory while the step is computed.
@@ -138,8 +185,8 @@ final class PluginStep: Sendable {
     }
 
     private func compute(for tensor: String) throws -> [TensorBytes] {
-        let given = try inputs.map { (info: $0.info.described(), bytes: try $0.rows(0..<$0.info.rowCount)) }
+        let given = try inputs.map { (info: $0.info.described(facts[$0.info.name]), bytes: try $0.rows(0..<$0.info.rowCount)) }
         return try call.apply(
-            inputs: given, outputs: outputs.map { ($0.described(), $0.byteCount) }, rows: nil, tensor: tensor)
+            inputs: given, outputs: outputs.map { ($0.described(facts[$0.name]), $0.byteCount) }, rows: nil, tensor: tensor)
     }
 }

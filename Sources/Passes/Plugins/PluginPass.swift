@@ -25,47 +25,50 @@ struct PluginPass: Pass {
         context.use(call.plugin)
         for path in paths { try context.read(path) }
         let shown = places.map { graph.tensors[$0].info.described(role: facts[$0].role, layer: facts[$0].layer) }
-        let answer = try call.plugin.door.plan(
-            ["pass": .string(call.pass), "options": .object(call.options), "model": .object(graph.describedModel), "tensors": .array(shown)],
-            pass: call.identifier)
+        let answer = try call.plan(graph.describedModel, shown)
         let plan: PluginPlan
         do throws(RecipeError) {
             let infos = Dictionary(uniqueKeysWithValues: places.map { (graph.tensors[$0].info.name, graph.tensors[$0].info) })
             plan = try PluginPlan(answer, shown: infos, location: location)
         } catch {
-            throw PluginError(plugin: call.plugin.path, pass: call.identifier, what: error.sentence)
+            throw call.error(error.sentence)
+        }
+        if plan.steps.isEmpty {
+            let roles = Set(places.compactMap { facts[$0].role }).sorted()
+            let known = roles.isEmpty ? "no roles are known" : "roles are " + roles.joined(separator: ", ")
+            context.report(.warning, "pass '\(call.identifier)' was shown \(places.count) tensors and takes none (\(known))")
         }
         for diagnostic in plan.diagnostics {
             context.report(diagnostic.severity, "pass '\(call.identifier)': \(printable(diagnostic.message, limit: 600))")
         }
-        try apply(plan, to: &graph)
+        try apply(plan, to: &graph, Dictionary(facts.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first }))
     }
 
     /// Puts the outputs of every step where the first of its inputs was.
-    private func apply(_ plan: PluginPlan, to graph: inout TensorGraph) throws {
+    private func apply(_ plan: PluginPlan, to graph: inout TensorGraph, _ facts: [String: TensorFacts]) throws {
         var replacements: [String: [LazyTensor]] = [:]
         let order = Dictionary(uniqueKeysWithValues: graph.tensors.enumerated().map { ($1.info.name, $0) })
         let store = PluginStep.Store()
         for step in plan.steps {
             for input in step.inputs { replacements[input] = [] }
             let first = step.inputs.min { (order[$0] ?? 0) < (order[$1] ?? 0) } ?? step.inputs[0]
-            replacements[first] = try outputs(of: step, graph, store)
+            replacements[first] = try outputs(of: step, graph, facts, store)
         }
         do {
             try graph.mapTensors { tensor in replacements[tensor.info.name] ?? [tensor] }
         } catch let error as FormatError {
-            throw PluginError(plugin: call.plugin.path, pass: call.identifier, what: "its plan cannot be: \(error.description)")
+            throw call.error("its plan cannot be: \(error.description)")
         }
     }
 
     private func outputs(
-        of step: PluginPlan.Step, _ graph: TensorGraph, _ store: PluginStep.Store
+        of step: PluginPlan.Step, _ graph: TensorGraph, _ facts: [String: TensorFacts], _ store: PluginStep.Store
     ) throws -> [LazyTensor] {
         let inputs = step.inputs.compactMap { graph[$0] }
         let infos = step.outputs.compactMap { output -> TensorInfo? in if case .computed(let info) = output { info } else { nil } }
         // A plugin that only renames and drops is not asked for data.
         let given = infos.isEmpty || !step.isDecoded ? inputs : try inputs.map { try $0.encoded(as: .plain(.f32)) }
-        let shared = PluginStep(call, inputs: given, outputs: infos, store: store)
+        let shared = PluginStep(call, inputs: given, outputs: infos, facts: facts, store: store)
         let line = call.identifier + (step.note.map { ": " + $0 } ?? "")
         let history = inputs[0].history
         var place = -1
@@ -77,7 +80,7 @@ struct PluginPass: Pass {
             case .computed(let info):
                 place += 1
                 let operation: any TensorOperation = step.isByRows
-                    ? PluginRows(call: call, inputs: given) : PluginTensor(step: shared, place: place)
+                    ? PluginRows(call: call, inputs: given, facts: facts) : PluginTensor(step: shared, place: place)
                 return LazyTensor(info: info, operation: operation, history: history).noting(line)
             }
         }

@@ -12,7 +12,7 @@ import Darwin
 
 /// The door to plugins that are shared objects: functions in this process, called through the table of `resq_pass.h`.
 ///
-/// An object stays loaded until the process ends, as do its instances: a pass may be asked for tensors until then.
+/// An object stays loaded until the process ends; its instances are ended when nobody can ask them for tensors any more.
 // @unchecked: the table is constant and lives as long as the process; `plan` and `apply` are promised to be callable from
 // several threads; instances are made under a lock.
 @safe final class SharedObjectDoor: PluginDoor, @unchecked Sendable {
@@ -20,11 +20,20 @@ import Darwin
     private let table: UnsafePointer<resq_pass_table>
     private let instances = Mutex<[String: Instance]>([:])
 
-    /// One pass with its options.
+    /// One pass with its options, which ends with the door.
     // @unchecked: an address that is handed back to the plugin and never looked at.
     @safe private final class Instance: @unchecked Sendable {
         let address: UnsafeMutableRawPointer?
-        init(_ address: UnsafeMutableRawPointer?) { unsafe self.address = unsafe address }
+        private let table: UnsafePointer<resq_pass_table>
+
+        /// - Parameter table: the one that made the instance.
+        init(_ address: UnsafeMutableRawPointer?, of table: UnsafePointer<resq_pass_table>) {
+            unsafe self.address = unsafe address
+            unsafe self.table = unsafe table
+        }
+
+        // No call is going on: whoever calls holds the door.
+        deinit { unsafe table.pointee.destroy(address) }
     }
 
     /// - Parameters:
@@ -48,16 +57,19 @@ import Darwin
         guard abi == UInt32(RESQ_PASS_ABI), size >= MemoryLayout<resq_pass_table>.size else {
             throw PluginError(
                 plugin: path, what: "has a table of version \(abi) and \(size) bytes, expected version \(RESQ_PASS_ABI) and "
-                    + "at least \(MemoryLayout<resq_pass_table>.size)")
+                    + "at least \(MemoryLayout<resq_pass_table>.size); compile it with this version's include/resq_pass.h")
         }
-        guard unsafe table.pointee.describe != nil, unsafe table.pointee.create != nil, unsafe table.pointee.plan != nil,
-            unsafe table.pointee.apply != nil, unsafe table.pointee.destroy != nil
-        else { throw PluginError(plugin: path, what: "has a table with a function missing") }
+        let functions = unsafe [
+            ("describe", table.pointee.describe != nil), ("create", table.pointee.create != nil), ("plan", table.pointee.plan != nil),
+            ("apply", table.pointee.apply != nil), ("destroy", table.pointee.destroy != nil),
+        ]
+        let missing = functions.filter { !$0.1 }.map { "'\($0.0)'" }
+        guard missing.isEmpty else { throw PluginError(plugin: path, what: "has a table without \(missing.joined(separator: ", "))") }
         unsafe self.table = unsafe table
     }
 
     func describe() throws -> JSONValue {
-        return try unsafe emitted(pass: nil, "the description") { emit, context, error in
+        return try unsafe emitted("describe", pass: nil, "the description") { emit, context, error in
             unsafe table.pointee.describe(emit, context, error, Complaint.capacity)
         }
     }
@@ -66,7 +78,7 @@ import Darwin
         let instance = try instance(of: question, pass: pass)
         let model = (question["model"] ?? .object([:])).text()
         let tensors = unsafe TensorTable(question["tensors"], memory: [])
-        return try unsafe emitted(pass: pass, "the plan") { emit, context, error in
+        return try unsafe emitted("plan", pass: pass, "the plan") { emit, context, error in
             unsafe tensors.withTensors { list, count in
                 unsafe table.pointee.plan(instance.address, model, list, count, emit, context, error, Complaint.capacity)
             }
@@ -77,10 +89,11 @@ import Darwin
         _ question: JSONObject, pass: String, tensor: String, inputs: [TensorBytes], byteCounts: [Int]
     ) throws -> [TensorBytes] {
         let instance = try instance(of: question, pass: pass)
+        let inputs = inputs.map(aligned)
         let sink = Sink(outputs: byteCounts, inputs: inputs)
         let given = unsafe TensorTable(question["inputs"], memory: inputs.map { unsafe address(of: $0) })
         let wanted = unsafe TensorTable(question["outputs"], memory: sink.rooms)
-        try unsafe call(pass: pass, tensor: tensor) { error in
+        try unsafe call("apply", pass: pass, tensor: tensor, refusal: { sink.refusal }) { error in
             unsafe given.withTensors { inputs, inputCount in
                 unsafe wanted.withTensors { outputs, outputCount in
                     unsafe table.pointee.apply(
@@ -90,8 +103,8 @@ import Darwin
         }
         for (place, found) in sink.counts.enumerated() where found != byteCounts[place] {
             throw PluginError(
-                plugin: plugin, pass: pass, tensor: tensor,
-                what: "answered with \(found)\(found > byteCounts[place] ? " or more" : "") bytes of data where \(byteCounts[place]) were planned")
+                plugin: plugin, pass: pass, tensor: question["outputs"]?.array?[place]["name"]?.string ?? tensor,
+                what: "answered with \(found) bytes of data where \(byteCounts[place]) were planned")
         }
         return sink.parts
     }
@@ -102,10 +115,10 @@ import Darwin
         return try instances.withLock { instances in
             if let made = instances[name + " " + options] { return made }
             var address: UnsafeMutableRawPointer?
-            try unsafe call(pass: pass, tensor: nil) { error in
+            try unsafe call("create", pass: pass, tensor: nil) { error in
                 unsafe table.pointee.create(name, options, &address, error, Complaint.capacity)
             }
-            let instance = unsafe Instance(address)
+            let instance = unsafe Instance(address, of: table)
             instances[name + " " + options] = instance
             return instance
         }
@@ -113,10 +126,11 @@ import Darwin
 
     /// Text that a function emits, read as JSON.
     private func emitted(
-        pass: String?, _ what: String, _ body: (resq_emit, UnsafeMutableRawPointer, UnsafeMutablePointer<CChar>) -> Int32
+        _ function: String, pass: String?, _ what: String, _ body: (resq_emit, UnsafeMutableRawPointer, UnsafeMutablePointer<CChar>) -> Int32
     ) throws -> JSONValue {
         let text = TextSink()
-        try unsafe call(pass: pass, tensor: nil) { error in unsafe body(takeText, text.context, error) }
+        try unsafe call(function, pass: pass, tensor: nil, refusal: { text.refusal }) { error in unsafe body(takeText, text.context, error) }
+        guard !text.bytes.isEmpty else { throw PluginError(plugin: plugin, pass: pass, what: "'\(function)' emitted nothing") }
         do {
             return try JSONValue(parsing: text.bytes)
         } catch {
@@ -125,15 +139,22 @@ import Darwin
     }
 
     /// Calls a function and turns its complaint into an error.
-    private func call(pass: String?, tensor: String?, _ body: (UnsafeMutablePointer<CChar>) throws -> Int32) throws {
+    /// - Parameter refusal: why something that it emitted was not taken.
+    private func call(
+        _ function: String, pass: String?, tensor: String?, refusal: () -> String? = { nil },
+        _ body: (UnsafeMutablePointer<CChar>) throws -> Int32
+    ) throws {
+        ExitGuard.enter(PluginError(plugin: plugin, pass: pass, tensor: tensor, what: "ended the program in '\(function)'"))
+        defer { ExitGuard.leave() }
         var complaint = [CChar](repeating: 0, count: Int(Complaint.capacity))
         // The array is as long as the function is told.
         let status = try unsafe complaint.withUnsafeMutableBufferPointer { buffer in try unsafe body(buffer.baseAddress!) }
-        guard status != 0 else { return }
+        guard status != 0 || refusal() != nil else { return }
         complaint[complaint.count - 1] = 0
         let text = String(decoding: complaint.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        throw PluginError(
-            plugin: plugin, pass: pass, tensor: tensor, what: text.isEmpty ? "returned \(status) and gave no reason" : text)
+        let reason = refusal() ?? "'\(function)' returned \(status) and gave no reason"
+        let what = text.isEmpty || status == 0 ? reason : refusal().map { "\(text) (\($0))" } ?? text
+        throw PluginError(plugin: plugin, pass: pass, tensor: tensor, what: what)
     }
 }
 
@@ -142,15 +163,48 @@ private enum Complaint {
     static let capacity: UInt64 = 1024
 }
 
+/// Memory for the bytes of a tensor, aligned for whatever a plugin computes with.
+// @unchecked: written only by whoever made it and, while its call goes on, by the plugin.
+@safe private final class Room: ByteStorage, @unchecked Sendable {
+    let memory: UnsafeMutableRawPointer
+    let byteCount: Int
+    var baseAddress: UnsafeRawPointer? { unsafe UnsafeRawPointer(memory) }
+
+    init(byteCount: Int) {
+        self.byteCount = byteCount
+        unsafe memory = .allocate(byteCount: max(1, byteCount), alignment: 64)
+    }
+
+    deinit { unsafe memory.deallocate() }
+}
+
+/// The bytes where the header promises them to be: at a multiple of 16. Files put tensors anywhere.
+private func aligned(_ bytes: TensorBytes) -> TensorBytes {
+    guard let start = unsafe address(of: bytes), unsafe UInt(bitPattern: start) % 16 != 0 else { return bytes }
+    let room = Room(byteCount: bytes.count)
+    // Both are this long, and `bytes` lives through the call.
+    withExtendedLifetime(bytes) { unsafe room.memory.copyMemory(from: start, byteCount: bytes.count) }
+    return TensorBytes(room)
+}
+
 /// Text that a plugin emits during one call.
 private final class TextSink {
     /// A description or a plan of more is no honest one.
     private static let maximumByteCount = PluginConversation.maximumJSONByteCount
     private(set) var bytes: [UInt8] = []
+    /// Why something was not taken.
+    private(set) var refusal: String?
 
-    /// - Returns: whether there is room.
-    @unsafe func take(_ data: UnsafeRawPointer?, _ count: UInt64) -> Bool {
-        guard count <= UInt64(Self.maximumByteCount - bytes.count) else { return false }
+    /// - Returns: whether it was taken.
+    @unsafe func take(_ output: UInt32, _ data: UnsafeRawPointer?, _ count: UInt64) -> Bool {
+        if output != 0 {
+            refusal = "emitted to output \(output); texts are output 0"
+        } else if count > UInt64(Self.maximumByteCount - bytes.count) {
+            refusal = "emitted more than \(Self.maximumByteCount) bytes of text"
+        } else if count > 0, unsafe data == nil {
+            refusal = "emitted \(count) bytes at NULL"
+        }
+        guard refusal == nil else { return false }
         // The plugin promises so many bytes at that address during the call.
         unsafe bytes.append(contentsOf: UnsafeRawBufferPointer(start: data, count: Int(count)))
         return true
@@ -162,10 +216,10 @@ private final class TextSink {
 
 /// The callback of `resq_pass.h` for texts.
 private let takeText: resq_emit = { context, output, data, count in
-    guard let context = unsafe context, output == 0 else { return 1 }
+    guard let context = unsafe context else { return 1 }
     // The context is that of the sink of the call that is going on.
     let sink = unsafe Unmanaged<TextSink>.fromOpaque(context).takeUnretainedValue()
-    return unsafe sink.take(data, count) ? 0 : 1
+    return unsafe sink.take(output, data, count) ? 0 : 1
 }
 
 /// The outputs of one call of `apply`.
@@ -174,23 +228,10 @@ private final class Sink {
     private let outputs: [Room]
     /// The bytes of each output, once all have come.
     private(set) var parts: [TensorBytes]
-    /// Bytes that came for each output, also those that had no place.
+    /// Bytes that came for each output.
     private(set) var counts: [Int]
-
-    /// Memory for an output.
-    // @unchecked: written only while the call goes on, by the plugin.
-    @safe final class Room: ByteStorage, @unchecked Sendable {
-        let memory: UnsafeMutableRawPointer
-        let byteCount: Int
-        var baseAddress: UnsafeRawPointer? { unsafe UnsafeRawPointer(memory) }
-
-        init(byteCount: Int) {
-            self.byteCount = byteCount
-            unsafe memory = .allocate(byteCount: max(1, byteCount), alignment: 64)
-        }
-
-        deinit { unsafe memory.deallocate() }
-    }
+    /// Why something was not taken.
+    private(set) var refusal: String?
 
     init(outputs byteCounts: [Int], inputs: [TensorBytes]) {
         self.inputs = inputs
@@ -202,15 +243,24 @@ private final class Sink {
     /// Where each output may be written.
     var rooms: [UnsafeRawPointer?] { unsafe outputs.map { unsafe $0.baseAddress } }
 
-    /// - Returns: whether there is room.
+    /// - Returns: whether it was taken.
     @unsafe func take(_ place: Int, _ data: UnsafeRawPointer?, _ count: UInt64) -> Bool {
-        guard outputs.indices.contains(place) else { return false }
-        let room = outputs[place]
-        guard count <= UInt64(room.byteCount - min(counts[place], room.byteCount)) else {
-            counts[place] = room.byteCount + 1
+        guard refusal == nil else { return false }
+        guard outputs.indices.contains(place) else {
+            refusal = "emitted to output \(place), there \(outputs.count == 1 ? "is one output, which is 0" : "are \(outputs.count), from 0")"
             return false
         }
-        guard let data = unsafe data, count > 0 else { return count == 0 }
+        let room = outputs[place]
+        guard count <= UInt64(room.byteCount - counts[place]) else {
+            let (total, isTooMany) = UInt64(counts[place]).addingReportingOverflow(count)
+            refusal = "emitted \(isTooMany ? .max : total) bytes where \(room.byteCount) were planned"
+            return false
+        }
+        guard count > 0 else { return true }
+        guard let data = unsafe data else {
+            refusal = "emitted \(count) bytes at NULL"
+            return false
+        }
         defer { counts[place] += Int(count) }
         if Int(count) == room.byteCount, let same = unsafe input(holding: data, Int(count)) {
             // Inputs do not change while somebody holds them, so that there is nothing to copy.
@@ -267,7 +317,8 @@ private let takeBytes: resq_emit = { context, output, data, count in
                     struct_size: UInt32(MemoryLayout<resq_tensor>.size), rank: UInt32(shape.count),
                     name: copied(tensor["name"]?.string ?? ""), dtype: copied(tensor["dtype"]?.string ?? ""),
                     role: tensor["role"]?.string.flatMap { unsafe copied($0) }, layer: Int64(tensor["layer"]?.integer ?? -1),
-                    shape: UnsafePointer(dimensions.baseAddress), byte_count: UInt64(tensor["bytes"]?.integer ?? 0), data: bytes))
+                    shape: UnsafePointer(dimensions.baseAddress), byte_count: UInt64(tensor["bytes"]?.integer ?? 0), data: bytes,
+                    rounded_to: tensor["rounded-to"]?.string.flatMap { unsafe copied($0) }))
         }
     }
 
@@ -277,6 +328,7 @@ private let takeBytes: resq_emit = { context, output, data, count in
             unsafe free(UnsafeMutableRawPointer(mutating: tensor.name))
             unsafe free(UnsafeMutableRawPointer(mutating: tensor.dtype))
             unsafe free(UnsafeMutableRawPointer(mutating: tensor.role))
+            unsafe free(UnsafeMutableRawPointer(mutating: tensor.rounded_to))
             unsafe tensor.shape?.deallocate()
         }
         unsafe tensors.deallocate()

@@ -16,12 +16,13 @@ final class SubprocessDoor: PluginDoor {
     /// - Parameters:
     ///   - path: as the user named it.
     ///   - file: the absolute path.
-    init(path: String, file: String, timeLimit: Int) throws {
+    ///   - hear: is given the lines of its standard error.
+    init(path: String, file: String, timeLimit: Int, hear: @escaping @Sendable (String) -> Void) throws {
         plugin = path
         let isPython = file.hasSuffix(".py")
         conversation = try PluginConversation(
             plugin: path, executable: isPython ? "/usr/bin/env" : file, arguments: isPython ? ["python3", file] : [],
-            timeLimit: timeLimit)
+            timeLimit: timeLimit, hear: hear)
     }
 
     deinit { conversation.end() }

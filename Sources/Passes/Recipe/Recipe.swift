@@ -59,12 +59,13 @@ public struct RecipePlugin: Sendable, Equatable {
     public static func == (a: RecipePlugin, b: RecipePlugin) -> Bool { a.path == b.path && a.timeLimit == b.timeLimit }
 
     /// Starts the plugin.
+    /// - Parameter hear: is given each line that a program writes to standard error.
     /// - Throws: `RecipeError` at the place that names it.
-    public func load() throws -> Plugin {
+    public func load(hear: @escaping @Sendable (String) -> Void = { _ in }) throws -> Plugin {
         let isElsewhere = path.hasPrefix("/") || location.isOverride
         let found = isElsewhere ? path : RecipeSource.folder(of: location.file) + "/" + path
         do {
-            return try Plugin(path: found, timeLimit: timeLimit ?? Plugin.defaultTimeLimit)
+            return try Plugin(path: found, timeLimit: timeLimit ?? Plugin.defaultTimeLimit, hear: hear)
         } catch let error as PluginError {
             throw RecipeError(error.description, at: location)
         }

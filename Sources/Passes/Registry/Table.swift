@@ -33,23 +33,44 @@ public struct Table<Thing>: Sendable {
         complete: (OptionDeclaration) -> OptionDeclaration = { $0 }
     ) throws(RecipeError) -> Thing {
         guard let entry = entries[identifier] else {
-            throw RecipeError("unknown \(kind) '\(identifier)'", at: location, word: identifier, known: entries.keys.sorted())
+            throw unknown(identifier, "unknown \(kind) '\(identifier)'", at: location)
         }
         return try entry.make(
             PassOptions(
                 options, declared: entry.declaration.options.map(complete), owner: "\(kind) '\(identifier)'", location: location))
     }
 
+    /// The error for a name that nothing has: with the nearest name, or with where names of plugins come from.
+    private func unknown(_ identifier: String, _ what: String, at location: RecipeLocation) -> RecipeError {
+        let known = entries.keys.sorted()
+        if let whole = known.first(where: { $0.hasSuffix("." + identifier) }) { return RecipeError(what, at: location, suggestion: whole) }
+        let error = RecipeError(what, at: location, word: identifier, known: known)
+        guard error.suggestion == nil, let dot = identifier.firstIndex(of: "."),
+            !known.contains(where: { $0.hasPrefix(identifier[...dot]) })
+        else { return error }
+        let hint = "; names with a dot are those of plugins, which the recipe lists under 'plugins' or the command line as '--plugin'"
+        return RecipeError(what + hint, at: location)
+    }
+
     /// Makes the thing that a node names: `NAME`, or `{use: NAME, with: {OPTION: VALUE}}`.
     /// - Parameter what: what the node is, for messages.
     func make(_ node: RecipeNode, what: String) throws(RecipeError) -> (name: String, thing: Thing) {
-        let identifiers = entries.keys.sorted()
         guard case .mapping = node.value else {
-            let name = try node.choice(what, of: identifiers)
+            let name = try identifier(node, what: what)
             return (name, try make(name, nil, at: node.location))
         }
         _ = try node.mapping(what, keys: ["use", "with"])
-        let name = try node.required("use", in: what).choice("'use' of \(what)", of: identifiers)
+        let name = try identifier(try node.required("use", in: what), what: "'use' of \(what)")
         return (name, try make(name, node["with"], at: node.location))
+    }
+
+    /// The name of something that there is.
+    private func identifier(_ node: RecipeNode, what: String) throws(RecipeError) -> String {
+        guard case .text(let name) = node.value, entries[name] == nil else { return try node.choice(what, of: entries.keys.sorted()) }
+        do throws(RecipeError) {
+            return try node.choice(what, of: entries.keys.sorted())
+        } catch {
+            throw unknown(name, error.what, at: node.location)
+        }
     }
 }
