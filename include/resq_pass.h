@@ -12,7 +12,7 @@
  *   in an array, the next one begins `struct_size` bytes after the one before, which may be more than sizeof(resq_tensor).
  *   resq_tensor_at looks there.
  * - No exception may leave a function, and none may call `exit`.
- * - Only resq_pass_entry need be visible: compile with -fvisibility=hidden, and two plugins cannot meet.
+ * - Only resq_pass_entry is called from outside: compile with -fvisibility=hidden.
  * - The answers for passes go for roundings, metrics and formats too, whose names `create` gets (docs/plugins.md).
  *
  * A shared object runs inside resq: when it crashes, so does resq.
@@ -70,8 +70,9 @@ typedef struct resq_pass_table {
     /* Emits the description, as JSON. */
     int (*describe)(resq_emit emit, void *context, char *error, uint64_t error_capacity);
 
-    /* Makes an instance of a pass with the options of a recipe, a JSON object in which defaults are filled in. The JSON is on one
-     * line; after the colon behind a name comes a space. An option that may be left out, and is, is null. */
+    /* Makes an instance of a pass with the options of a recipe, a JSON object in which defaults are filled in. It is one line of JSON
+     * like any other: `"name":` and perhaps a space before the value, numbers as 2, 2.5 or 1e-05, texts escaped, null for an option
+     * without a value. Nothing is promised of its order. */
     int (*create)(const char *pass, const char *options, void **instance, char *error, uint64_t error_capacity);
 
     /* Emits the plan for some tensors, as JSON. `model` is a JSON object: what is known of the model. */
@@ -88,7 +89,10 @@ typedef struct resq_pass_table {
     void (*destroy)(void *instance);
 } resq_pass_table;
 
-/* The one function that the object exports. The table lives as long as the object is loaded. */
+/* The one function that the object exports, whatever -fvisibility says. The table lives as long as the object is loaded. */
+#if defined(__GNUC__)
+__attribute__((visibility("default")))
+#endif
 const resq_pass_table *resq_pass_entry(void);
 
 #ifdef __cplusplus

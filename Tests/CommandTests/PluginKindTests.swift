@@ -38,6 +38,21 @@ import TestSupport
         }
     }
 
+    @Test func mistakesAreToldWithTheirKind() async throws {
+        let helper = PluginTests.examples + "/resq_pass.py"
+        try folder.write(Array(Data(contentsOf: URL(fileURLWithPath: helper))), to: "resq_pass.py")
+        let text = "from resq_pass import Plugin\nplugin = Plugin('bad', version='1')\n@plugin.metric\ndef none(logits, next):\n    return logits[:, 0] * float('nan')\n"
+            + "@plugin.metric\ndef fails(logits, next):\n    raise ValueError('too dark')\nplugin.run()\n"
+        try folder.write(Array(text.utf8), to: "bad.py")
+        for (metric, words) in [("bad.none", "metric 'bad.none': gives NaN"), ("bad.fails", "metric 'bad.fails': tensor 'logits': ValueError: too dark (bad.py, line 8)")] {
+            expectRefusal(
+                try await resq(["eval", "model", "--text", "text.txt", "--context", "16", "--metric", metric, "--quiet", "--plugin", "./bad.py"], in: folder.path),
+                saying: "plugin ./bad.py: ", words)
+        }
+        expectRefusal(
+            try await resq(["eval", "model", "--text", "text.txt", "--context", "16", "--metric", "other.none", "--quiet"], in: folder.path), 64, saying: "'--plugin'")
+    }
+
     /// By its own scales, which differ from the reference's, at about the reference's error.
     @Test func aRoundingIsUsedByQuantize() async throws {
         let quantize = { (rounding: String) in "passes: [{use: quantize, with: {rules: [{match: {role: linear}, type: q8_0, rounding: \(rounding)}]}}]" }

@@ -180,11 +180,62 @@ import TestSupport
             ("{use: raw.flip, with: {mask: 256}}", ["r.yaml:4:32", "'mask'", "from 0 to 255"]),
             ("{use: raw.flp}", ["r.yaml:4:9", "did you mean 'raw.flip'"]),
             ("{use: raw.flip, with: {match: '*nothing'}}", ["matches no tensor"]),
+            ("{use: flip}", ["r.yaml:4:9", "unknown pass 'flip'", "did you mean 'raw.flip'"]),
+            ("{use: other.thing}", ["unknown pass 'other.thing'", "under 'plugins'", "'--plugin'"]),
+            ("{use: quantize, with: {rules: [{type: q8_0, rounding: other.thing}]}}", ["other.thing", "'--plugin'"]),
         ]
         for (step, words) in mistakes {
             let outcome = try await run("- " + step)
             expectRefusal(outcome)
             for word in words { #expect(outcome.errors.contains(word), "\(outcome.errors)") }
+        }
+    }
+
+    /// What a program prints is shown while it runs, but no more than a screen or two of it.
+    @Test func whatAPluginPrintsIsShown() async throws {
+        let print = #"print("now", outputs[0].name)"#
+        for (words, count) in [(print, 1), ("for i in range(300): " + print, 100)] {
+            try write(Self.bytesPlugin.replacingOccurrences(of: "(data,) = inputs.values()\n    return {outputs[0].name: bytes(b ^ mask", with: "\(words)\n    (data,) = inputs.values()\n    return {outputs[0].name: bytes(b ^ mask"), to: "raw.py")
+            try write("raise ImportError('not here')\n", to: "numpy.py")
+            let recipe = "- {use: raw.flip, with: {match: 'model.norm.weight'}}"
+            let outcome = try await run(recipe)
+            expectSuccess(outcome)
+            let lines = outcome.errorLines.count { $0 == "raw.py: now model.norm.weight" }
+            #expect(count == 1 ? lines == 1 : lines == 200, "\(outcome.errors)")
+            #expect(outcome.errors.contains("raw.py: (what it writes from here on is left out)") == (count > 1), "\(outcome.errors)")
+            let quiet = try await run(recipe, more: ["--quiet"])
+            expectSuccess(quiet)
+            #expect(!quiet.errors.contains("now"), "\(quiet.errors)")
+        }
+        let check = try await resq(["passes", "--check", "raw.py"], in: folder.path)
+        expectSuccess(check)
+        #expect(check.errors.contains("raw.py: now model.norm.weight"), "\(check.errors)")
+    }
+
+    @Test func whatTakesNothingIsSaid() async throws {
+        try write(Self.bytesPlugin.replacingOccurrences(of: "if \"k\" in layer", with: "if \"K\" in layer"), to: "raw.py")
+        try write("raise ImportError('not here')\n", to: "numpy.py")
+        for outcome in [try await run("- {use: raw.swap, with: {match: '*layers.0.*norm*'}}"), try await resq(["plan", "r.yaml", "--input", "model"], in: folder.path)] {
+            expectSuccess(outcome)
+            #expect((outcome.output + outcome.errors).contains("warning: pass 'raw.swap' was shown 2 tensors and takes none (roles are attention-norm, mlp-norm)"), "\(outcome)")
+        }
+    }
+
+    /// A number that is none is blamed on whoever had a hand in it.
+    @Test func whatIsNotFiniteIsTracedToThePlugin() async throws {
+        try write(Self.bytesPlugin.replacingOccurrences(of: "bytes(b ^ mask for b in data)", with: "bytes([192, 127]) * (len(data) // 2)"), to: "raw.py")
+        try write("raise ImportError('not here')\n", to: "numpy.py")
+        expectRefusal(
+            try await run("- {use: raw.flip, with: {match: '*0.input_layernorm.weight'}}", output: "o.gguf", more: ["--quiet"]),
+            saying: "tensor 'blk.0.attn_norm.weight': element 0 is not a finite number",
+            "it comes from pass 'raw.flip' of plugin ./raw.py, which made 'model.layers.0.input_layernorm.weight' of it")
+    }
+
+    @Test func whatCannotBeStartedIsExplained() async throws {
+        for (text, words) in [("print('hello')\n", "its first line does not say what runs it"), ("#!/none/python9\nprint()\n", "says that '/none/python9' runs it, which there is not")] {
+            try write(text, to: "tool")
+            try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: folder.path("tool"))
+            expectRefusal(try await resq(["passes", "--plugin", "./tool"], in: folder.path), saying: "plugin ./tool: cannot be started: ", words)
         }
     }
 

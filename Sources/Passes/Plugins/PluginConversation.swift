@@ -247,7 +247,8 @@ private func whyNotStarted(_ path: String) -> String? {
         return "it is no program of this system, and its first line does not say what runs it, as '#!/usr/bin/env python3' does"
     }
     let words = String(decoding: head, as: UTF8.self).dropFirst(2).prefix { !$0.isNewline }.split(separator: " ")
-    guard let interpreter = words.first, access(String(interpreter), X_OK) != 0 else { return nil }
+    // The path is copied for the call.
+    guard let interpreter = words.first, unsafe access(String(interpreter), X_OK) != 0 else { return nil }
     return "its first line says that '\(printable(String(interpreter)))' runs it, which there is not"
 }
 

@@ -180,7 +180,7 @@ private enum Complaint {
 
 /// The bytes where the header promises them to be: at a multiple of 16. Files put tensors anywhere.
 private func aligned(_ bytes: TensorBytes) -> TensorBytes {
-    guard let start = unsafe address(of: bytes), unsafe UInt(bitPattern: start) % 16 != 0 else { return bytes }
+    guard let start = unsafe address(of: bytes), UInt(bitPattern: start) % 16 != 0 else { return bytes }
     let room = Room(byteCount: bytes.count)
     // Both are this long, and `bytes` lives through the call.
     withExtendedLifetime(bytes) { unsafe room.memory.copyMemory(from: start, byteCount: bytes.count) }
