@@ -26,7 +26,8 @@
 extern "C" {
 #endif
 
-#define RESQ_PASS_ABI 1
+/* 2: tensors have `rounded_to`. Objects of another version are refused, and compiled again. */
+#define RESQ_PASS_ABI 2
 
 typedef struct resq_tensor {
     uint32_t struct_size;

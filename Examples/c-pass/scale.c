@@ -54,16 +54,17 @@ static int plan(
     (void)instance, (void)model;
     int failed = emit_text(emit, context, "{\"steps\": [");
     for (uint32_t i = 0; i < count && !failed; i++) {
+        const resq_tensor *tensor = resq_tensor_at(tensors, i);
         /* Names of tensors that hold quotes or backslashes would have to be escaped. */
-        if (strpbrk(tensors[i].name, "\"\\")) {
+        if (strpbrk(tensor->name, "\"\\")) {
             snprintf(error, capacity, "a name with quotes");
             return 1;
         }
         failed = emit_text(
             emit, context, "%s{\"inputs\": [\"%s\"], \"outputs\": [{\"name\": \"%s\", \"dtype\": \"F32\", \"shape\": [",
-            i ? ", " : "", tensors[i].name, tensors[i].name);
-        for (uint32_t d = 0; d < tensors[i].rank && !failed; d++)
-            failed = emit_text(emit, context, "%s%" PRId64, d ? ", " : "", tensors[i].shape[d]);
+            i ? ", " : "", tensor->name, tensor->name);
+        for (uint32_t d = 0; d < tensor->rank && !failed; d++)
+            failed = emit_text(emit, context, "%s%" PRId64, d ? ", " : "", tensor->shape[d]);
         failed = failed || emit_text(emit, context, "]}], \"rows\": true, \"decoded\": true}");
     }
     failed = failed || emit_text(emit, context, "]}");

@@ -348,7 +348,7 @@ class Plugin:
             answer, parts = getattr(self, "_" + question["ask"])(question, data)
             text = json.dumps({"id": question["id"], **answer}).encode()
         except BaseException as error:  # whatever it is, the host is waiting
-            traceback.print_exc()
+            _show(error)
             parts, where = [], _place(traceback.extract_tb(error.__traceback__))
             if not where and question.get("pass") in self._things:
                 # What this file found wrong with what a function returned.
@@ -476,6 +476,15 @@ def _parameters(function):
         return list(inspect.signature(function).parameters)
     except ValueError:
         return []
+
+
+def _show(error):
+    """Prints how an error came about, from the author's function on; nothing when this file found it."""
+    frame = error.__traceback__
+    while frame and frame.tb_frame.f_code.co_filename == __file__:
+        frame = frame.tb_next
+    if frame:
+        traceback.print_exception(type(error), error, frame)
 
 
 def _place(frames):

@@ -56,7 +56,7 @@ private let table: UnsafePointer<resq_pass_table> = {
     }
     // One step for each tensor, row by row: the weights arrive as F32 and stay F32.
     table.pointee.plan = { _, _, tensors, count, send, context, error, capacity in
-        let steps = UnsafeBufferPointer(start: tensors, count: Int(count)).map { tensor in
+        let steps = (0..<count).compactMap { resq_tensor_at(tensors, $0)?.pointee }.map { tensor in
             let name = String(cString: tensor.name)
             let shape = Array(UnsafeBufferPointer(start: tensor.shape, count: Int(tensor.rank)))
             return Plan.Step(inputs: [name], outputs: [Plan.Tensor(name: name, dtype: "F32", shape: shape)], rows: true, decoded: true)

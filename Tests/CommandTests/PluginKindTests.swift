@@ -50,7 +50,7 @@ import TestSupport
                 saying: "plugin ./bad.py: ", words)
         }
         expectRefusal(
-            try await resq(["eval", "model", "--text", "text.txt", "--context", "16", "--metric", "other.none", "--quiet"], in: folder.path), 64, saying: "'--plugin'")
+            try await resq(["eval", "model", "--text", "text.txt", "--context", "16", "--metric", "other.none", "--quiet"], in: folder.path), saying: "'--plugin'")
     }
 
     /// By its own scales, which differ from the reference's, at about the reference's error.

@@ -45,8 +45,8 @@ public struct Table<Thing>: Sendable {
         let known = entries.keys.sorted()
         if let whole = known.first(where: { $0.hasSuffix("." + identifier) }) { return RecipeError(what, at: location, suggestion: whole) }
         let error = RecipeError(what, at: location, word: identifier, known: known)
-        guard error.suggestion == nil, let dot = identifier.firstIndex(of: "."),
-            !known.contains(where: { $0.hasPrefix(identifier[...dot]) })
+        guard let dot = identifier.firstIndex(of: "."), !known.contains(where: { $0.hasPrefix(identifier[...dot]) }),
+            error.suggestion?.contains(".") != true
         else { return error }
         let hint = "; names with a dot are those of plugins, which the recipe lists under 'plugins' or the command line as '--plugin'"
         return RecipeError(what + hint, at: location)
