@@ -30,7 +30,7 @@ struct VerifyCommand: ParsableCommand {
         let source = try openTensorSource(at: path)
         let (progress, finish) = ProgressBar.progress(isQuiet: work.quiet || json)
         var result = Soundness(source, threadCount: work.threadCount, progress: progress)
-        if result.isSound { result.check(artifact: try model.known().graph(source)) }
+        if result.isSound, source.isArtifact { result.check(artifact: try model.known(isQuiet: work.quiet).graph(source)) }
         var comparison: Comparison?
         if let against, result.isSound {
             let known = try model.known(isQuiet: work.quiet)

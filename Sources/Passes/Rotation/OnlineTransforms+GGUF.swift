@@ -66,6 +66,14 @@ extension PartBits {
     fileprivate var value: GGUFValue { .array(GGUFArray([UInt32(low), UInt32(middle), UInt32(high)])) }
 }
 
+extension TensorSource {
+    /// Whether the model is a ResQ artifact, which only a runtime of ours understands.
+    public var isArtifact: Bool {
+        guard case .gguf(let metadata) = manifest.metadata else { return false }
+        return metadata["general.architecture"]?.string == OnlineDescription.architecture
+    }
+}
+
 /// The keys and tensors of a `resq` file, taken out of it so that the rest is a file of the base architecture.
 struct OnlineDescription {
     static let architecture = "resq"
