@@ -30,13 +30,15 @@ struct VerifyCommand: ParsableCommand {
         let source = try openTensorSource(at: path)
         let (progress, finish) = ProgressBar.progress(isQuiet: work.quiet || json)
         var result = Soundness(source, threadCount: work.threadCount, progress: progress)
-        if result.isSound, source.isArtifact { result.check(artifact: try model.known(isQuiet: work.quiet).graph(source)) }
         var comparison: Comparison?
-        if let against, result.isSound {
+        if result.isSound, source.isArtifact || against != nil {
             let known = try model.known(isQuiet: work.quiet)
-            let reference = try known.graph(try openTensorSource(at: against))
             let graph = try known.graph(source)
-            comparison = try Comparison(reference, graph, threadCount: work.threadCount, progress: progress)
+            if source.isArtifact { result.check(artifact: graph) }
+            if let against, result.isSound {
+                comparison = try Comparison(
+                    try known.graph(try openTensorSource(at: against)), graph, threadCount: work.threadCount, progress: progress)
+            }
         }
         finish()
         let tooLarge = (comparison?.tensors ?? []).filter { tensor in

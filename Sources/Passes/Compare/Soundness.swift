@@ -21,7 +21,7 @@ public struct Soundness: Sendable {
         progress.begin(.verifying, total: total)
         let found = Mutex([String?](repeating: nil, count: tensors.count))
         inParallel(count: tensors.count, threadCount: threadCount) { index in
-            let fault = Soundness.fault(in: tensors[index], at: index, of: source)
+            let fault = Soundness.fault(in: LazyTensor(info: tensors[index], operation: SourceSlice(source: source, index: index)))
             found.withLock { $0[index] = fault }
             progress.advance(tensors[index].byteCount)
         }
@@ -40,12 +40,8 @@ public struct Soundness: Sendable {
             faults.append(("", "\(problem)"))
         }
         for tensor in graph.tensors {
-            guard case .split(let layout) = tensor.info.encoding else { continue }
-            for rows in tensor.info.rowRuns(ofElements: 1 << 18) {
-                guard let bytes = try? tensor.rows(rows), let row = Codec.firstInvalidBlock(tensor.info.encoding, bytes.bytes) else { continue }
-                faults.append((tensor.info.name, "a scale in row \(rows.lowerBound + row) of \(layout.name) is not a finite number"))
-                break
-            }
+            guard case .split = tensor.info.encoding, let fault = Soundness.fault(in: tensor) else { continue }
+            faults.append((tensor.info.name, fault))
         }
         guard let online = graph.online else { return }
         for rotation in online.residualRotations + online.valueRotations + online.keyRotations {
@@ -71,8 +67,8 @@ public struct Soundness: Sendable {
         FormatError(error.reason, byteOffset: error.byteOffset).description
     }
 
-    private static func fault(in info: TensorInfo, at index: Int, of source: any TensorSource) -> String? {
-        let tensor = LazyTensor(info: info, operation: SourceSlice(source: source, index: index))
+    private static func fault(in tensor: LazyTensor) -> String? {
+        let info = tensor.info
         do {
             for rows in info.rowRuns(ofElements: 1 << 18) {
                 let bytes = try tensor.rows(rows)
