@@ -107,20 +107,24 @@ def decode(name, data, shape):
     return decode_blocks(name, data.reshape(-1, width)).reshape(shape)
 
 
-def decode_split(rows, groups, parts):
-    """Rows of a split tensor: for each part a scale (F16), a zero point (one byte) and codes, lowest bits first."""
+def decode_split(rows, groups, parts, scale_width):
+    """Rows of a split tensor: for each run of a part's columns a scale (F16), a zero point (one byte) and codes, lowest bits first."""
     width = sum(part[0] for part in parts)
     values = np.zeros((len(rows), groups, width), np.float32)
     offset = start = 0
     for columns, bits in parts:
-        count = columns * groups
-        size = (count * bits + 7) // 8
-        scale, zero = half(rows, offset), rows[:, offset + 2:offset + 3].astype(np.float32)
-        stream = np.unpackbits(rows[:, offset + 3:offset + 3 + size], axis=1, bitorder="little")[:, :count * bits]
-        weights = (1 << np.arange(bits)).astype(np.uint16)
-        codes = (stream.reshape(len(rows), count, bits) * weights).sum(axis=2).astype(np.float32)
-        values[:, :, start:start + columns] = (scale * (codes - zero)).reshape(len(rows), groups, columns)
-        offset, start = offset + 3 + size, start + columns
+        runs = []
+        for first in range(0, columns * groups, scale_width or columns * groups):
+            count = min(scale_width or columns * groups, columns * groups - first)
+            size = (count * bits + 7) // 8
+            scale, zero = half(rows, offset), rows[:, offset + 2:offset + 3].astype(np.float32)
+            stream = np.unpackbits(rows[:, offset + 3:offset + 3 + size], axis=1, bitorder="little")[:, :count * bits]
+            weights = (1 << np.arange(bits)).astype(np.uint16)
+            codes = (stream.reshape(len(rows), count, bits) * weights).sum(axis=2).astype(np.float32)
+            runs.append(scale * (codes - zero))
+            offset += 3 + size
+        values[:, :, start:start + columns] = np.concatenate(runs, axis=1).reshape(len(rows), groups, columns)
+        start += columns
     return values.reshape(len(rows), groups * width)
 
 
@@ -150,7 +154,8 @@ def read(path):
     for index, name in enumerate(metadata.get("resq.split.names", [])):
         count = metadata["resq.split.part_counts"][index]
         parts = [(metadata["resq.split.part_widths"][i], metadata["resq.split.part_bits"][i]) for i in range(part, part + count)]
-        splits[name] = metadata["resq.split.groups"][index], parts
+        scale_width = metadata["resq.split.scale_widths"][index] if "resq.split.scale_widths" in metadata else 0
+        splits[name] = metadata["resq.split.groups"][index], parts, scale_width
         part += count
     tensors = []
     for name, shape, kind, offset in infos:
@@ -158,10 +163,10 @@ def read(path):
         byte_count = int(np.prod(shape, dtype=np.int64)) // block * size
         raw = np.frombuffer(data, np.uint8, byte_count, start + offset)
         if name in splits:
-            groups, parts = splits[name]
-            values = decode_split(raw.reshape(-1, shape[-1]), groups, parts)
+            groups, parts, scale_width = splits[name]
+            values = decode_split(raw.reshape(-1, shape[-1]), groups, parts, scale_width)
             values = values.reshape(*shape[:-1], values.shape[-1])
-            type_name = " + ".join(f"int{bits} x {width * groups}" for width, bits in parts)
+            type_name = " + ".join(f"int{bits} x {width * groups}" for width, bits in parts) + (f" / {scale_width}" if scale_width else "")
         else:
             values = decode(type_name, raw, shape)
         tensors.append((name, type_name, values))

@@ -16,7 +16,7 @@ import Testing
         for (value, expected) in zip(residual.energies, fixture.residual.energies) { #expect(abs(value - expected) < 1e-9 * expected) }
     }
 
-    /// Wide and tall: what remains is the sum of the energies not taken, and no other pair of the same rank does better.
+    /// Wide and tall: what remains is what the energies do not take, and no other pair of the same rank does better.
     @Test(arguments: [(30, 50), (50, 30)])
     func nothingBetterIsNear(m: Int, n: Int) throws {
         let error = normalMatrix(rowCount: m, columnCount: n, seed: 3).converted(to: Double.self)
@@ -28,7 +28,7 @@ import Testing
             return outputError(rest, hessian: moments)
         }
         let least = remaining(residual.product)
-        let tail = residual.energies.dropFirst(6).reduce(0, +)
+        let tail = outputError(error, hessian: moments) - residual.energies.reduce(0, +)
         #expect(abs(least - tail) < 1e-6 * tail)
         var generator = SeededGenerator(seed: 1)
         for _ in 0..<20 {
@@ -37,6 +37,31 @@ import Testing
             for index in right.elements.indices { right.elements[index] += 0.01 * generator.nextGaussian() }
             #expect(remaining(.product(left, right)) > least)
         }
+    }
+
+    /// Sides for which it is iterated for: as good as the closed form, and orthonormal.
+    @Test(arguments: [(200, 260), (260, 200)])
+    func theIteratedIsAsGood(m: Int, n: Int) throws {
+        let error = normalMatrix(rowCount: m, columnCount: n, seed: 9).converted(to: Double.self)
+        let moments = correlatedMoments(order: n, rowCount: 300, seed: 10)
+        let residual = try lowRankResidual(of: error, moments: moments, rank: 4)
+        let inner = Matrix.product(.product(error, moments), error, transposeB: true)
+        let best = try SymmetricEigen(of: inner).values.suffix(4).reduce(0, +)
+        let taken = residual.energies.reduce(0, +)
+        #expect(taken <= best * (1 + 1e-12) && taken > 0.99 * best)
+        var rest = error
+        let product = residual.product
+        for index in rest.elements.indices { rest.elements[index] -= product.elements[index] }
+        let total = outputError(error, hessian: moments)
+        #expect(abs(outputError(rest, hessian: moments) - (total - taken)) < 1e-9 * total)
+        let gram = Matrix.product(residual.left, residual.left, transposeA: true)
+        for row in 0..<4 { for column in 0..<4 { #expect(abs(gram[row, column] - (row == column ? 1 : 0)) < 1e-12) } }
+    }
+
+    @Test func noErrorHasAnEmptyIteration() throws {
+        let error = Matrix<Double>(rowCount: 200, columnCount: 200)
+        let residual = try lowRankResidual(of: error, moments: correlatedMoments(order: 200, rowCount: 300, seed: 11), rank: 2)
+        #expect(residual.energies == [0, 0] && residual.product.elements.allSatisfy { $0 == 0 })
     }
 
     /// A weight that its grid holds exactly leaves nothing to repair.

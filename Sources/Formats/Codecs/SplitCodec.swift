@@ -9,13 +9,19 @@ public enum SplitCodec {
             var offset = row * layout.rowByteCount
             var start = row * layout.columnCount
             for part in layout.parts {
-                let scale = Float(halfBits: source.littleEndian(UInt16.self, at: offset))
-                let zero = Float(source.littleEndian(UInt8.self, at: offset + 2))
-                offset += 3
+                var (scale, zero, left) = (Float(0), Float(0), 0)
                 var (bits, count) = (UInt32(0), 0)
                 for group in 0..<layout.groupCount {
                     let first = start + group * layout.groupWidth
                     for column in first..<first + part.width {
+                        if left == 0 {
+                            scale = Float(halfBits: source.littleEndian(UInt16.self, at: offset))
+                            zero = Float(source.littleEndian(UInt8.self, at: offset + 2))
+                            offset += 3
+                            (bits, count) = (0, 0)
+                            left = layout.scaleWidth ?? Int.max
+                        }
+                        left -= 1
                         if count < part.bits {
                             bits |= UInt32(source.littleEndian(UInt8.self, at: offset)) << UInt32(count)
                             offset += 1
@@ -39,11 +45,14 @@ public enum SplitCodec {
         let rowCount = source.count / layout.columnCount
         precondition(
             rowCount * layout.columnCount == source.count && rowCount * layout.rowByteCount == target.byteCount, "whole rows of a split tensor")
-        let columns = layout.parts.indices.map(layout.columns(ofPart:))
+        let runs = layout.parts.indices.flatMap { part in
+            let columns = layout.columns(ofPart: part)
+            return layout.runs(ofPart: part).map { (layout.parts[part], columns[$0]) }
+        }
         for row in 0..<rowCount {
             let values = source.extracting(row * layout.columnCount..<(row + 1) * layout.columnCount)
             var offset = row * layout.rowByteCount
-            for (part, columns) in zip(layout.parts, columns) {
+            for (part, columns) in runs {
                 var (least, most): (Float, Float) = (0, 0)
                 for column in columns { (least, most) = (min(least, values[column]), max(most, values[column])) }
                 let steps = Float(1 << part.bits - 1)
@@ -61,10 +70,10 @@ public enum SplitCodec {
         }
     }
 
-    /// Writes one part of a row.
+    /// Writes columns with one scale: a part of a row, or a run of it.
     /// - Parameters:
     ///   - scale: rounded to F16.
-    ///   - offset: where the part begins; afterwards, where the next begins.
+    ///   - offset: where they begin; afterwards, where the next begin.
     package static func write(
         _ codes: [UInt8], scale: Float, zero: UInt8, bits: Int, into target: inout MutableRawSpan, at offset: inout Int
     ) {
@@ -94,13 +103,14 @@ public enum SplitCodec {
         }
     }
 
-    /// The first part with a scale that is not finite, counted over all rows.
+    /// The first row with a scale that is not finite.
     static func firstInvalidRow(_ layout: SplitLayout, _ source: RawSpan) -> Int? {
+        let byteCounts = layout.parts.indices.flatMap { part in layout.runs(ofPart: part).map { 3 + ($0.count * layout.parts[part].bits + 7) / 8 } }
         for row in 0..<source.byteCount / layout.rowByteCount {
             var offset = row * layout.rowByteCount
-            for part in layout.parts {
+            for byteCount in byteCounts {
                 if source.littleEndian(UInt16.self, at: offset) & 0x7c00 == 0x7c00 { return row }
-                offset += 3 + (part.width * layout.groupCount * part.bits + 7) / 8
+                offset += byteCount
             }
         }
         return nil

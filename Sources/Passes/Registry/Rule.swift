@@ -67,10 +67,10 @@ public enum TargetType: Sendable, Equatable {
 }
 
 extension SplitBits {
-    /// `{high: int8, low: int4}`, or with a middle between them.
+    /// `{high: int8, low: int4}`, or with a middle between them; with the columns that share a scale.
     fileprivate init(_ node: RecipeNode) throws(RecipeError) {
         let what = "'split' of the rule"
-        _ = try node.mapping(what, keys: ["low", "middle", "high"])
+        _ = try node.mapping(what, keys: ["low", "middle", "high", "group", "zero-points"])
         func bits(_ name: String) throws(RecipeError) -> Int? {
             guard let node = node[name] else { return nil }
             guard case .text(let text) = node.value, let bits = SplitBits.bits(named: text) else {
@@ -81,6 +81,16 @@ extension SplitBits {
         let (low, middle, high) = (try bits("low"), try bits("middle"), try bits("high"))
         guard let rest = middle ?? low else { throw node.unexpected(what, expected: "bits for 'low'") }
         self.init(low: middle == nil ? nil : low, middle: rest, high: high)
+        if let group = node["group"], group.value != .null {
+            guard case .integer(let width) = group.value, (8...65536).contains(width) else {
+                throw group.unexpected("'group' of 'split'", expected: "an integer from 8 to 65536, or null")
+            }
+            scaleWidth = width
+        }
+        if let zeros = node["zero-points"] {
+            guard case .boolean(let flag) = zeros.value else { throw zeros.unexpected("'zero-points' of 'split'", expected: "true or false") }
+            hasZeroPoints = flag
+        }
     }
 }
 

@@ -7,7 +7,8 @@ extension BlockTypeRounding {
     /// Rounds one weight to the parts of a split tensor, all of them under one Hessian: the columns of low precision first, so
     /// that those of high precision behind them take up their errors.
     ///
-    /// Scales are searched on the weight as it comes, as the research code does.
+    /// Scales of whole parts are searched on the weight as it comes, as the research code does; those of fewer columns when the
+    /// rounding reaches them.
     func roundSplit(
         _ layout: SplitLayout, _ weight: Weight, _ moments: GramAccumulator?, factors: FactorCache, threadCount: Int
     ) throws -> SequentialRounding.Rounded {
@@ -18,7 +19,11 @@ extension BlockTypeRounding {
         for part in layout.parts {
             let columns = start..<start + part.width * layout.groupCount
             parts.append(
-                GridPart(columns: columns, grid: try IntegerGrid(bits: part.bits, isSymmetric: part.isSymmetric, clipSearch: scaleSearch, scaleType: .float16)))
+                GridPart(
+                    columns: columns,
+                    grid: try IntegerGrid(
+                        bits: part.bits, isSymmetric: part.isSymmetric, granularity: layout.scaleWidth.map { .group($0) } ?? .row,
+                        clipSearch: scaleSearch, scaleType: .float16)))
             start = columns.upperBound
         }
         let ranges = parts.map(\.columns)
@@ -35,8 +40,8 @@ extension BlockTypeRounding {
             }
         }
         let quantized = try ResQ.round(
-            Matrix(rowCount: rowCount, columnCount: columnCount, elements: elements), to: parts, factor: factor, dynamicGroups: false, sweeps: sweeps,
-            threadCount: threadCount)
+            Matrix(rowCount: rowCount, columnCount: columnCount, elements: elements), to: parts, factor: factor,
+            dynamicGroups: layout.scaleWidth != nil && !actOrder, sweeps: sweeps, threadCount: threadCount)
         let bytes = quantized.splitRows(layout)
         return SequentialRounding.Rounded(
             bytes: bytes, weight: try Weight(decoding: bytes, as: .split(layout), like: weight), residual: nil, remarks: remarks)
@@ -51,11 +56,14 @@ extension QuantizedMatrix {
             ArrayStorage(byteCount: rowCount * layout.rowByteCount) { target in
                 for row in 0..<rowCount {
                     var offset = row * layout.rowByteCount
-                    for (part, form) in zip(parts, layout.parts) {
-                        let low = part.lows[row * part.groupCount]
-                        SplitCodec.write(
-                            part.columns.map { UInt8(levels[row * columnCount + $0] - low) }, scale: part.scale(row: row, group: 0),
-                            zero: UInt8(-low), bits: form.bits, into: &target, at: &offset)
+                    for (index, part) in parts.enumerated() {
+                        for (group, run) in layout.runs(ofPart: index).enumerated() {
+                            let low = part.lows[row * part.groupCount + group]
+                            SplitCodec.write(
+                                run.map { UInt8(levels[row * columnCount + part.columns.lowerBound + $0] - low) },
+                                scale: part.scale(row: row, group: group), zero: UInt8(-low), bits: layout.parts[index].bits,
+                                into: &target, at: &offset)
+                        }
                     }
                 }
             })

@@ -8,6 +8,7 @@ import Models
 //     resq.split.part_counts    [u32; n]
 //     resq.split.part_widths    [u32; sum]   columns of each part in one group, tensor after tensor
 //     resq.split.part_bits      [u32; sum]
+//     resq.split.scale_widths   [u32; n]     columns of a part that share a scale, 0 for all; the key is there when any is not 0
 
 extension LazyTensor {
     /// A split tensor, or one of a custom type, as the bytes of its rows; any other as it is.
@@ -38,11 +39,12 @@ struct SameBytes: TensorOperation {
 }
 
 enum SplitTensors {
-    static let keys = ["names", "groups", "part_counts", "part_widths", "part_bits"].map { "resq.split." + $0 }
+    private static let keys = ["names", "groups", "part_counts", "part_widths", "part_bits"].map { "resq.split." + $0 }
+    private static let scaleWidths = "resq.split.scale_widths"
 
     /// Writes the layouts of the split tensors among `tensors`.
     static func describe(_ tensors: [LazyTensor], in metadata: inout GGUFMetadata) {
-        var (names, groups, counts, widths, bits) = ([String](), [UInt32](), [UInt32](), [UInt32](), [UInt32]())
+        var (names, groups, counts, widths, bits, scaleWidths) = ([String](), [UInt32](), [UInt32](), [UInt32](), [UInt32](), [UInt32]())
         for tensor in tensors {
             guard case .split(let layout) = tensor.info.encoding else { continue }
             names.append(tensor.info.name)
@@ -50,10 +52,12 @@ enum SplitTensors {
             counts.append(UInt32(layout.parts.count))
             widths += layout.parts.map { UInt32(clamping: $0.width) }
             bits += layout.parts.map { UInt32($0.bits) }
+            scaleWidths.append(UInt32(clamping: layout.scaleWidth ?? 0))
         }
         guard !names.isEmpty else { return }
         metadata["resq.split.names"] = .array(GGUFArray(strings: names))
         for (key, values) in zip(keys.dropFirst(), [groups, counts, widths, bits]) { metadata[key] = .array(GGUFArray(values)) }
+        if scaleWidths.contains(where: { $0 > 0 }) { metadata[Self.scaleWidths] = .array(GGUFArray(scaleWidths)) }
     }
 
     /// Turns tensors that a file says are split into what they are.
@@ -79,6 +83,7 @@ enum SplitTensors {
         guard counts.allSatisfy({ (1...3).contains($0) }) else { throw invalid("part_counts", "\(counts.max() ?? 0)", "1 to 3") }
         let total = counts.reduce(0, +)
         let (widths, bits) = (try numbers("part_widths", count: total), try numbers("part_bits", count: total))
+        let scaleWidths = metadata[Self.scaleWidths] == nil ? [] : try numbers("scale_widths", count: names.count)
         var places: [String: Int] = [:]
         for (place, tensor) in tensors.enumerated() { places[tensor.info.name] = place }
         var part = 0
@@ -86,7 +91,8 @@ enum SplitTensors {
             guard let place = places.removeValue(forKey: name) else { throw ModelError(.missingTensors(names: [name], count: 1), path: path) }
             do throws(FormatError) {
                 let parts = (part..<part + counts[index]).map { SplitLayout.Part(width: widths[$0], bits: bits[$0], isSymmetric: bits[$0] > 2) }
-                let layout = try SplitLayout(parts: parts, groupCount: groups[index])
+                let scaleWidth = scaleWidths.isEmpty || scaleWidths[index] == 0 ? nil : scaleWidths[index]
+                let layout = try SplitLayout(parts: parts, groupCount: groups[index], scaleWidth: scaleWidth)
                 let info = tensors[place].info
                 guard info.encoding == .plain(.i8), info.shape.count > 1, info.columnCount == layout.rowByteCount else {
                     throw FormatError(

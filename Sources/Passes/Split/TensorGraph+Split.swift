@@ -6,6 +6,10 @@ public struct SplitBits: Sendable, Equatable {
     public var low: Int?
     public var middle: Int
     public var high: Int?
+    /// Neighbouring columns of a part that share a scale; all of them when `nil`.
+    public var scaleWidth: Int?
+    /// Whether zero points of parts above two bits are searched too.
+    public var hasZeroPoints = false
 
     /// `int4`, `int8/int4`, `int8/int4/int2`.
     var name: String {
@@ -23,11 +27,11 @@ extension TensorGraph {
     /// Where a weight's columns are cut, given what the rotations made of its input.
     ///
     /// - Throws: `PipelineError.cannotApply` when parts are asked for that the input does not have.
-    func splitLayout(of info: TensorInfo, _ bits: SplitBits) throws -> SplitLayout {
-        func part(_ width: Int, _ bits: Int) -> SplitLayout.Part { SplitLayout.Part(width: width, bits: bits, isSymmetric: bits > 2) }
-        let whole = [part(info.columnCount, bits.middle)]
-        guard bits.low != nil || bits.high != nil, let model, let role = model.match(name: info.name)?.role else {
-            return try SplitLayout(parts: whole)
+    func splitLayout(of info: TensorInfo, _ split: SplitBits) throws -> SplitLayout {
+        func part(_ width: Int, _ bits: Int) -> SplitLayout.Part { SplitLayout.Part(width: width, bits: bits, isSymmetric: bits > 2 && !split.hasZeroPoints) }
+        let whole = [part(info.columnCount, split.middle)]
+        guard split.low != nil || split.high != nil, let model, let role = model.match(name: info.name)?.role else {
+            return try SplitLayout(parts: whole, scaleWidth: split.scaleWidth)
         }
         var (widths, groups) = (SubspaceWidths(middle: info.columnCount), 1)
         switch role {
@@ -35,7 +39,7 @@ extension TensorGraph {
             widths = online?.values ?? SubspaceWidths(middle: model.hyperparameters.headDimension)
             groups = model.hyperparameters.heads
         case _ where role.residualSide == .input: widths = online?.residual ?? widths
-        default: return try SplitLayout(parts: whole)  // the input of down is spread evenly
+        default: return try SplitLayout(parts: whole, scaleWidth: split.scaleWidth)  // the input of down is spread evenly
         }
         func require(_ width: Int, _ bits: Int?, _ name: String) throws {
             guard (width > 0) != (bits != nil) else { return }
@@ -45,12 +49,12 @@ extension TensorGraph {
                     ? "the input of '\(info.name)' has a \(name) part, for which the split type has no bits"
                     : "the input of '\(info.name)' has no \(name) part; 'resq.rotate' before makes one")
         }
-        try require(widths.low, bits.low, "low")
-        try require(widths.high, bits.high, "high")
+        try require(widths.low, split.low, "low")
+        try require(widths.high, split.high, "high")
         var parts: [SplitLayout.Part] = []
-        if let low = bits.low { parts.append(part(widths.low, low)) }
-        parts.append(part(widths.middle, bits.middle))
-        if let high = bits.high { parts.append(part(widths.high, high)) }
-        return try SplitLayout(parts: parts, groupCount: groups)
+        if let low = split.low { parts.append(part(widths.low, low)) }
+        parts.append(part(widths.middle, split.middle))
+        if let high = split.high { parts.append(part(widths.high, high)) }
+        return try SplitLayout(parts: parts, groupCount: groups, scaleWidth: split.scaleWidth)
     }
 }

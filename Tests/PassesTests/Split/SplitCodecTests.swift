@@ -32,6 +32,17 @@ import Testing
         #expect(try encoded([-4.5, 0, -0.25, 4.5, -1.5, 0.5], layout).array == row)
     }
 
+    /// Two columns with a scale, and one: 1.5 · (code - 4) for codes 1, 4 and 7 of three bits, 0.5 · (code - 4) for code 3.
+    @Test func columnsMayHaveScalesOfTheirOwn() throws {
+        let layout = try SplitLayout(parts: [.init(width: 3, bits: 3)], scaleWidth: 2)
+        #expect(layout.rowByteCount == 4 + 4 && layout.name == "int3 / 2")
+        let row: [UInt8] = [0x00, 0x3e, 4, 0b0010_0001, 0x00, 0x38, 4, 0b0000_0111]
+        #expect(try decoded(TensorBytes(row), layout) == [-4.5, 0, 1.5])
+        #expect(try encoded([-4.5, 0, 1.5], layout).array == row)
+        let invalid = try TensorBytes([0x00, 0x3e, 4, 0b0010_0001, 0x00, 0x7c, 4, 0b0000_0111])
+        #expect(Codec.firstInvalidBlock(.split(layout), invalid.bytes) != nil)
+    }
+
     @Test(arguments: 2...8) func roundingIsThatOfTheMethod(bits: Int) throws {
         var generator = SplitMix64(seed: UInt64(bits))
         let (rows, width) = (5, 37)
@@ -55,6 +66,22 @@ import Testing
         let large = try decoded(try encoded([3e38, -3e38, 1, 0], layout), layout)
         #expect(large == [7 * 65504, -8 * 65504, 0, 0])
         #expect(try decoded(try encoded([1e-30, -1e-30, 0, 0], layout), layout) == [0, 0, 0, 0])
+    }
+
+    @Test(arguments: [1, 3, 8, 37, 100]) func groupsAreRoundedAsTheMethodDoes(scaleWidth: Int) throws {
+        var generator = SplitMix64(seed: UInt64(scaleWidth))
+        let (rows, width) = (3, 37)
+        let values = (0..<rows * width).map { _ in Float.random(in: -1...1, using: &generator) }
+        let layout = try SplitLayout(parts: [.init(width: width, bits: 4)], scaleWidth: scaleWidth)
+        let grid = try IntegerGrid(bits: 4, granularity: .group(scaleWidth), clipSearch: .none, scaleType: .float16)
+        let expected = try ResQ.round(
+            Matrix<Float>(rowCount: rows, columnCount: width, elements: values), to: [GridPart(columns: 0..<width, grid: grid)],
+            factor: HessianFactor(roundingToNearest: Array(repeating: 1, count: width)), dynamicGroups: true, threadCount: 1)
+        #expect(try decoded(try encoded(values, layout), layout) == expected.dequantized().elements)
+    }
+
+    @Test(arguments: [0, -1, Int.max]) func scalesOfNoColumnsAreErrors(scaleWidth: Int) {
+        #expect(throws: FormatError.self) { try SplitLayout(parts: [.init(width: 4, bits: 4)], scaleWidth: scaleWidth) }
     }
 
     @Test(arguments: [
@@ -86,7 +113,7 @@ import Testing
 
     static let recipe = """
         {use: resq.rotate, with: {basis: random, low-fraction: 0.125}}, {use: resq.online},
-        {use: quantize, with: {rules: [{match: {role: linear}, type: {split: {high: int8, middle: int4, low: int2}}}]}}
+        {use: quantize, with: {rules: [{match: {role: linear}, type: {split: {high: int8, middle: int4, low: int2, group: 24}}}]}}
         """
 
     @Test(arguments: [ContainerFormat.gguf, .ggufZst]) func aFileHoldsTheRoundedWeights(format: ContainerFormat) throws {
@@ -105,7 +132,7 @@ import Testing
         // Four heads of 16: 2 low, 12 middle, 2 high dimensions each.
         #expect(layout.parts.map(\.width) == [2, 12, 2] && layout.parts.map(\.bits) == [2, 4, 8] && layout.groupCount == 4)
         // The input of down is spread evenly.
-        #expect(read["model.layers.0.mlp.down_proj.weight"]?.info.encoding == .split(try SplitLayout(parts: [.init(width: 256, bits: 4)])))
+        #expect(read["model.layers.0.mlp.down_proj.weight"]?.info.encoding == .split(try SplitLayout(parts: [.init(width: 256, bits: 4)], scaleWidth: 24)))
     }
 
     private func graph(at path: String) throws -> TensorGraph { try TensorGraph(try openTensorSource(at: path), architectures: .builtIn) }
@@ -150,6 +177,7 @@ import Testing
     @Test(arguments: [
         ("resq.split.groups", "resq.split.groupz", "'resq.split.groups' is missing"),
         ("resq.split.part_bits", "resq.split.part_bitz", "'resq.split.part_bits' is missing"),
+        ("resq.split.scale_widths", "resq.split.scale_widthz", "I8 rows of"),
     ]) func aFileWithoutItsLayoutsIsRefused(what: String, by: String, message: String) throws {
         let path = try convert(Self.recipe, to: "a.gguf", .gguf)
         var contents = try folder.read("a.gguf")
@@ -167,7 +195,7 @@ import Testing
         let path = try convert(Self.recipe, to: "a.gguf", .gguf)
         let contents = try folder.read("a.gguf")
         let first = try #require((0..<contents.count).first { contents[$0...].starts(with: Array("resq.online".utf8)) })
-        let last = try #require((0..<contents.count).last { contents[$0...].starts(with: Array("resq.split.part_bits".utf8)) })
+        let last = try #require((0..<contents.count).last { contents[$0...].starts(with: Array("resq.split.scale_widths".utf8)) })
         for place in stride(from: first, to: min(contents.count, last + 500), by: 7) {
             var changed = contents
             changed[place] ^= 0xff
