@@ -41,25 +41,32 @@ struct HeadRounding {
         return layer
     }
 
-    /// Rounds a tied embedding with the moments of this network, which is the original one.
+    /// Rounds a tied embedding with the moments of this network, which is the original one. A killed run goes on at the layer that
+    /// the stream had reached, which waits in a folder of its own.
     /// - Returns: the file that holds it.
     func roundTied(
         _ windows: CalibrationWindows, folder: String, threadCount: Int, progress: Progress, _ round: SequentialRounding.Round
     ) throws -> String {
         let path = "\(folder)/rounded-embedding.safetensors"
         guard !FileManager.default.fileExists(atPath: path) else { return path }
-        let stream = try LayerStream(network, windows: windows.windows, folder: nil)
-        progress.begin(.calibrating, total: network.layerCount * windows.tokenCount)
-        for layer in 0..<network.layerCount {
+        let walk = "\(folder)/original"
+        try FileManager.default.createDirectory(atPath: walk, withIntermediateDirectories: true)
+        // The input of a layer is removed when that of the next is complete: the first there is complete.
+        let first = (0...network.layerCount).first { LayerStream.holdsInput(ofLayer: $0, in: walk) } ?? 0
+        let stream = try LayerStream(network, windows: windows.windows, folder: walk, startingAt: first)
+        progress.begin(.calibrating, total: (network.layerCount - first) * windows.tokenCount)
+        for layer in first..<network.layerCount {
             try stream.advance(try network.block(layer)) { tokens in
                 try progress.checkCancellation()
                 progress.advance(tokens)
             }
+            stream.removeEarlierInput()
         }
         let collector = MomentCollector(threadCount: threadCount)
         try watch(stream, collector)
         let layer = try self.round(collector.take(.head), round)
         try layer.write(to: path)
+        try FileManager.default.removeItem(atPath: walk)
         return path
     }
 }

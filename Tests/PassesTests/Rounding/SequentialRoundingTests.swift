@@ -178,6 +178,34 @@ import Testing
         #expect(try scratch.contents("resumed") == scratch.contents("whole"))
     }
 
+    /// The walk of the original network to the head of a tied embedding.
+    @Test func anInterruptedWalkGoesOnAtItsLayer() throws {
+        let scratch = try Scratch()
+        let folder = scratch.path + "/model"
+        try ForwardFixture.named("llama-gqa-tied").write(to: folder)
+        let vocabulary = try graph(at: folder)["model.embed_tokens.weight"]?.info.rowCount ?? 0
+        let text = try Self.tokenFile(scratch, vocabulary: vocabulary)
+        func run(to name: String, work: String?, progress: Progress = Progress()) throws {
+            _ = try conversion(folder, to: scratch.path + "/" + name, text: text, rules: "{match: '*', type: q4_0, rounding: gptq}")
+                .run(threadCount: 1, workDirectory: work, progress: progress)
+        }
+        try run(to: "whole", work: nil)
+        let work = scratch.path + "/work"
+        let (counter, tokens) = (Counter(), 12 * 24)
+        let stopping = Progress { state in
+            // All tokens are through the first layer.
+            if state.phase == .calibrating, state.done == tokens { counter.progress?.cancel() }
+        }
+        counter.progress = stopping
+        #expect(throws: PipelineError.interrupted) { try run(to: "resumed", work: work, progress: stopping) }
+        let counting = Progress { state in if state.phase == .calibrating { counter.total = state.total } }
+        try run(to: "resumed", work: work, progress: counting)
+        let layers = try graph(at: folder).model?.hyperparameters.layers ?? 0
+        #expect(layers > 1 && counter.total == (layers - 1) * tokens)
+        #expect(try scratch.contents("resumed") == scratch.contents("whole"))
+        #expect(try !FileManager.default.subpathsOfDirectory(atPath: work).contains { $0.contains("original") })
+    }
+
     @Test func aPlanNeedsNoCalibration() throws {
         let scratch = try Scratch()
         let folder = try Self.model(in: scratch)
