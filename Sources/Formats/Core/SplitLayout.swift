@@ -15,13 +15,21 @@ public struct SplitLayout: Sendable, Hashable {
         public let width: Int
         /// Bits of a code, 2 to 8.
         public let bits: Int
-        /// Whether the zero point is always 2^(bits - 1), when rounding to nearest.
+        /// Whether the zero point is always 2^(bits - 1) when weights are rounded. Bytes mean the same either way, and parts that
+        /// differ in nothing else are equal.
         public let isSymmetric: Bool
 
         public init(width: Int, bits: Int, isSymmetric: Bool = true) {
             self.width = width
             self.bits = bits
             self.isSymmetric = isSymmetric
+        }
+
+        public static func == (a: Part, b: Part) -> Bool { a.width == b.width && a.bits == b.bits }
+
+        public func hash(into hasher: inout Hasher) {
+            hasher.combine(width)
+            hasher.combine(bits)
         }
     }
 

@@ -67,7 +67,7 @@ public enum TargetType: Sendable, Equatable {
 }
 
 extension SplitBits {
-    /// `{high: int8, low: int4}`, or with a middle between them; with the columns that share a scale.
+    /// `{high: int8, low: int4}`, or with a middle between them; how many columns share a scale, and whether it has a zero point.
     fileprivate init(_ node: RecipeNode) throws(RecipeError) {
         let what = "'split' of the rule"
         _ = try node.mapping(what, keys: ["low", "middle", "high", "group", "zero-points"])

@@ -90,7 +90,7 @@ enum SplitTensors {
         for (index, name) in names.enumerated() {
             guard let place = places.removeValue(forKey: name) else { throw ModelError(.missingTensors(names: [name], count: 1), path: path) }
             do throws(FormatError) {
-                let parts = (part..<part + counts[index]).map { SplitLayout.Part(width: widths[$0], bits: bits[$0], isSymmetric: bits[$0] > 2) }
+                let parts = (part..<part + counts[index]).map { SplitLayout.Part(width: widths[$0], bits: bits[$0]) }
                 let scaleWidth = scaleWidths.isEmpty || scaleWidths[index] == 0 ? nil : scaleWidths[index]
                 let layout = try SplitLayout(parts: parts, groupCount: groups[index], scaleWidth: scaleWidth)
                 let info = tensors[place].info

@@ -8,7 +8,7 @@ public struct SplitBits: Sendable, Equatable {
     public var high: Int?
     /// Neighbouring columns of a part that share a scale; all of them when `nil`.
     public var scaleWidth: Int?
-    /// Whether zero points of parts above two bits are searched too.
+    /// Whether a scale has a zero point of its own; at two bits it always has.
     public var hasZeroPoints = false
 
     /// `int4`, `int8/int4`, `int8/int4/int2`.
@@ -28,7 +28,9 @@ extension TensorGraph {
     ///
     /// - Throws: `PipelineError.cannotApply` when parts are asked for that the input does not have.
     func splitLayout(of info: TensorInfo, _ split: SplitBits) throws -> SplitLayout {
-        func part(_ width: Int, _ bits: Int) -> SplitLayout.Part { SplitLayout.Part(width: width, bits: bits, isSymmetric: bits > 2 && !split.hasZeroPoints) }
+        func part(_ width: Int, _ bits: Int) -> SplitLayout.Part {
+            SplitLayout.Part(width: width, bits: bits, isSymmetric: bits > 2 && !split.hasZeroPoints)
+        }
         let whole = [part(info.columnCount, split.middle)]
         guard split.low != nil || split.high != nil, let model, let role = model.match(name: info.name)?.role else {
             return try SplitLayout(parts: whole, scaleWidth: split.scaleWidth)

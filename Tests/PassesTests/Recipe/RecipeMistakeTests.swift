@@ -108,6 +108,9 @@ import Testing
         ("{match: '*', type: {mixture: q4_k_x}}", "r.yaml:6:40: unknown mixture 'q4_k_x'; did you mean 'q4_k_m'?"),
         ("{match: '*', type: {mix: q4_k_m}}", "r.yaml:6:31: unknown key 'mix' in 'type' of the rule, expected mixture or split"),
         ("{match: '*', type: 4}", "r.yaml:6:30: 'type' of the rule is 4, expected the name of a type, keep, {mixture: NAME}, or {split: {high: int8, low: int4}}"),
+        ("{match: '*', type: {split: {low: int4, group: 4}}}", "r.yaml:6:56: 'group' of 'split' is 4, expected an integer from 8 to 65536, or null"),
+        ("{match: '*', type: {split: {low: int4, zero-points: 1}}}", "r.yaml:6:62: 'zero-points' of 'split' is 1, expected true or false"),
+        ("{match: '*', type: {split: {low: int4, group: 64, zero-points: true}}}", "fine"),
         ("{match: '*', type: keep, group: 0}", "r.yaml:6:43: option 'group' of the rule is 0, expected an integer from 1 to 1024"),
         ("{match: '*', type: keep, grup: 1}", "r.yaml:6:36: unknown key 'grup' in the rule, expected match, type or group; did you mean 'group'?"),
     ])

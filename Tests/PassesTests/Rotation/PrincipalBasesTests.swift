@@ -97,7 +97,7 @@ import Testing
         for (a, b) in zip(try logits(expected), try logits(lowered)) { #expect(largestDifference(a, b) > 0 && largestDifference(a, b) < 5e-5) }
     }
 
-    @Test(arguments: ["", ", group: 24"]) func neitherThreadsNorAnInterruptionChangeTheBytes(group: String) throws {
+    @Test(arguments: ["", ", group: 24", ", group: 24, zero-points: true"]) func neitherThreadsNorAnInterruptionChangeTheBytes(group: String) throws {
         let passes = "{use: resq.rotate}, {use: quantize, with: {rules: [{match: {role: linear}, type: {split: {high: int8, low: int4\(group)}}, rounding: gptq}]}}"
         _ = try conversion(passes, to: "whole").run(threadCount: 1)
         let stopping = Mutex<Passes.Progress?>(nil)

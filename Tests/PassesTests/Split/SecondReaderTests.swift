@@ -35,7 +35,7 @@ private enum SecondReader {
         let folder = try TemporaryFolder()
         let rules = [
             "{match: {role: linear}, type: {split: {high: int7, middle: int5, low: int2}}}", "{match: {role: gate}, type: int3}",
-            "{match: 'model.layers.1.*', type: {split: {high: int7, middle: int5, low: int2, group: 24}}}",
+            "{match: 'model.layers.1.*', type: {split: {high: int7, middle: int5, low: int2, group: 24, zero-points: true}}}",
             "{match: {role: down}, type: q4_k}", "{match: {role: [embedding]}, type: q8_0}", "{match: {role: [head]}, type: bf16}",
             "{match: 'model.layers.1.mlp.down_proj.weight', type: q6_k}", "{match: 'model.layers.0.mlp.up_proj.weight', type: q5_0}",
         ]

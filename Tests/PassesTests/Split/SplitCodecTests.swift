@@ -163,6 +163,28 @@ import Testing
         #expect(metadata.keys.allSatisfy { !$0.hasPrefix("resq.online") && !$0.hasPrefix("resq.split") })
     }
 
+    /// Scales of fewer columns, and then zero points, come closer to the weights.
+    @Test func finerScalesComeCloser() throws {
+        let source = try graph(at: model)
+        func values(_ tensor: LazyTensor) throws -> [Float] {
+            var values = [Float](repeating: 0, count: tensor.info.elementCount)
+            var span = values.mutableSpan
+            try Codec.decode(tensor.info.encoding, tensor.rows(0..<tensor.info.rowCount).bytes, into: &span)
+            return values
+        }
+        func distance(_ options: String) throws -> Double {
+            let path = try convert(
+                "{use: quantize, with: {rules: [{match: {role: down}, type: {split: {low: int4\(options)}}}]}}", to: "a.gguf", .gguf)
+            let read = try graph(at: path)
+            return try source.tensors.filter { $0.info.name.contains("down_proj") }.reduce(0) { sum, tensor in
+                let after = try values(#require(read[tensor.info.name]))
+                return sum + zip(try values(tensor), after).reduce(0) { $0 + Double(($1.0 - $1.1) * ($1.0 - $1.1)) }
+            }
+        }
+        let (rows, groups, points) = (try distance(""), try distance(", group: 32"), try distance(", group: 32, zero-points: true"))
+        #expect(rows > 1.1 * groups && groups > 1.1 * points, "\(rows) \(groups) \(points)")
+    }
+
     @Test func partsThatNobodyMadeAreRefused() throws {
         let split = "{use: quantize, with: {rules: [{match: {role: linear}, type: {split: {high: int8, low: int4}}}]}}"
         #expect {
