@@ -183,8 +183,8 @@ import Testing
         let scratch = try Scratch()
         let folder = scratch.path + "/model"
         try ForwardFixture.named("llama-gqa-tied").write(to: folder)
-        let vocabulary = try graph(at: folder)["model.embed_tokens.weight"]?.info.rowCount ?? 0
-        let text = try Self.tokenFile(scratch, vocabulary: vocabulary)
+        let before = try graph(at: folder)
+        let text = try Self.tokenFile(scratch, vocabulary: before["model.embed_tokens.weight"]?.info.rowCount ?? 0)
         func run(to name: String, work: String?, progress: Progress = Progress()) throws {
             _ = try conversion(folder, to: scratch.path + "/" + name, text: text, rules: "{match: '*', type: q4_0, rounding: gptq}")
                 .run(threadCount: 1, workDirectory: work, progress: progress)
@@ -200,10 +200,12 @@ import Testing
         #expect(throws: PipelineError.interrupted) { try run(to: "resumed", work: work, progress: stopping) }
         let counting = Progress { state in if state.phase == .calibrating { counter.total = state.total } }
         try run(to: "resumed", work: work, progress: counting)
-        let layers = try graph(at: folder).model?.hyperparameters.layers ?? 0
-        #expect(layers > 1 && counter.total == (layers - 1) * tokens)
+        let layers = before.model?.hyperparameters.layers ?? 0
+        #expect(layers > 1)
+        #expect(counter.total == (layers - 1) * tokens)
         #expect(try scratch.contents("resumed") == scratch.contents("whole"))
-        #expect(try !FileManager.default.subpathsOfDirectory(atPath: work).contains { $0.contains("original") })
+        let left = try FileManager.default.subpathsOfDirectory(atPath: work)
+        #expect(!left.contains { $0.contains("original") })
     }
 
     @Test func aPlanNeedsNoCalibration() throws {
