@@ -191,7 +191,8 @@ import Testing
         }
         try run(to: "whole", work: nil)
         let work = scratch.path + "/work"
-        let (counter, tokens) = (Counter(), 12 * 24)
+        let counter = Counter()
+        let tokens = 12 * 24
         let stopping = Progress { state in
             // All tokens are through the first layer.
             if state.phase == .calibrating, state.done == tokens { counter.progress?.cancel() }
