@@ -116,6 +116,21 @@ import Testing
         #expect(made.config["transformers_version"] == nil)
     }
 
+    /// GGUF has the factors of llama3's scaling and not what they were made from.
+    @Test(arguments: [2048, 4096, 8192, 32768]) func theOriginalContextIsFoundInTheFactors(original: Int) throws {
+        let fixture = ArchitectureFixture.named("llama3-small")
+        var config = try #require(fixture.config.object)
+        var scaling = try #require(config["rope_scaling"]?.object)
+        scaling["original_max_position_embeddings"] = .integer(original)
+        config["rope_scaling"] = .object(scaling)
+        let model = try ModelDescription(config: .object(config), architecture: try fixture.architecture)
+        let tables = model.computedTensors().map { ($0.name, $0.values) }
+        let back = try ModelDescription(
+            metadata: fixture.ggufKeys, tensors: fixture.ggufTensors, computed: Dictionary(uniqueKeysWithValues: tables),
+            architecture: ArchitectureLibrary.builtIn.architecture(for: fixture.ggufKeys))
+        #expect(back.rope.scaling == model.rope.scaling)
+    }
+
     @Test func anUntiedHeadUntiesTheConfig() throws {
         let fixture = ArchitectureFixture.named("llama-smollm")
         let head = try TensorInfo(name: "output.weight", encoding: .plain(.f16), shape: [1003, 64])

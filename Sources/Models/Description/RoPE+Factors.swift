@@ -85,20 +85,22 @@ extension RoPE {
         }
     }
 
-    /// Finds the llama3 scaling that gives these factors: the largest factor is the factor; the frequency bounds are
-    /// those of all published models (1, 4, 8192), and must reproduce every element.
+    /// Finds the llama3 scaling that gives these factors: the largest is the factor, the frequency bounds are those of all
+    /// published models (1 and 4), and the original context, 8192 or another power of two, must reproduce every element.
     private static func llama3Scaling(of factors: [Float], theta: Double, headDimension: Int) throws(ModelError) -> Scaling {
         let factor = (factors.max() ?? 1).decimal
-        let (low, high, original) = (1.0, 4.0, 8192)
-        let made = llama3Factors(
-            theta: theta, headDimension: headDimension, factor: factor, lowFrequency: low, highFrequency: high,
-            originalContext: original)
-        let isSame = made.count == factors.count && zip(made, factors).allSatisfy { $0 == $1 || $0.nextUp == $1 || $0.nextDown == $1 }
-        guard isSame else {
+        let (low, high) = (1.0, 4.0)
+        let original = ([8192] + (8...20).map { 1 << $0 }).first { original in
+            let made = llama3Factors(
+                theta: theta, headDimension: headDimension, factor: factor, lowFrequency: low, highFrequency: high,
+                originalContext: original)
+            return made.count == factors.count && zip(made, factors).allSatisfy { $0 == $1 || $0.nextUp == $1 || $0.nextDown == $1 }
+        }
+        guard let original else {
             throw ModelError(
                 .invalidKey(
                     key: "rope_freqs.weight", found: "\(factors.count) factors up to \(factor)",
-                    expected: "the factors of llama3 scaling with bounds 1, 4 and 8192 and \(headDimension / 2) pairs"))
+                    expected: "the factors of llama3 scaling with bounds 1 and 4, a power of two as original context and \(headDimension / 2) pairs"))
         }
         return .llama3(factor: factor, lowFrequency: low, highFrequency: high, originalContext: original)
     }
