@@ -168,9 +168,11 @@ import Testing
     @Test func finerScalesComeCloser() throws {
         let source = try graph(at: model)
         func values(_ tensor: LazyTensor) throws -> [Float] {
+            // In a variable: Swift 6.3 cannot compile a span of what a throwing call returned.
+            let rows = try tensor.rows(0..<tensor.info.rowCount)
             var values = [Float](repeating: 0, count: tensor.info.elementCount)
             var span = values.mutableSpan
-            try Codec.decode(tensor.info.encoding, tensor.rows(0..<tensor.info.rowCount).bytes, into: &span)
+            try Codec.decode(tensor.info.encoding, rows.bytes, into: &span)
             return values
         }
         func distance(_ options: String) throws -> Double {
