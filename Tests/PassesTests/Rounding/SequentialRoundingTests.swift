@@ -186,7 +186,7 @@ import Testing
         let before = try graph(at: folder)
         let text = try Self.tokenFile(scratch, vocabulary: before["model.embed_tokens.weight"]?.info.rowCount ?? 0)
         func run(to name: String, work: String?, progress: Progress = Progress()) throws {
-            _ = try conversion(folder, to: scratch.path + "/" + name, text: text, rules: "{match: '*', type: q4_0, rounding: gptq}")
+            _ = try conversion(folder, to: scratch.path + "/" + name, text: text, rules: "{match: model.embed_tokens.weight, type: q4_0, rounding: gptq}")
                 .run(threadCount: 1, workDirectory: work, progress: progress)
         }
         try run(to: "whole", work: nil)
