@@ -116,6 +116,8 @@ extension LazyTensor {
         case let encoded as Reencode: encoded.input.unrounded
         case let rounded as RoundedByMethod: rounded.input.unrounded
         case let rounded as RoundedRows: rounded.input?.unrounded
+        // Written as bytes, or bytes that were read.
+        case let same as SameBytes: info.encoding == .plain(.i8) ? same.input.unrounded : self
         case let permuted as RowPermutation: permuted.input.unrounded?.reordered(permuted.order)
         default: nil
         }
@@ -126,6 +128,8 @@ extension LazyTensor {
         switch operation {
         case let encoded as Reencode: encoded.input.beforeRounding ?? encoded.input
         case let rounded as RoundedByMethod: rounded.input.beforeRounding ?? rounded.input
+        case let rounded as RoundedRows: rounded.input.map { $0.beforeRounding ?? $0 }
+        case let same as SameBytes: info.encoding == .plain(.i8) ? same.input.beforeRounding : nil
         case let permuted as RowPermutation: permuted.input.beforeRounding?.reordered(permuted.order)
         default: nil
         }

@@ -212,10 +212,10 @@ public struct Conversion: Sendable {
         return run
     }
 
-    /// Compares every tensor that was only rounded on its way with what it was, and takes the output away when one of
-    /// them lost more than the recipe allows.
+    /// Compares every tensor with what it was, or, where passes changed it, with what was rounded, and takes the output away when
+    /// one of them lost more than the recipe allows.
     private func checkErrors(_ export: Export, folder: String, limit: Double, threadCount: Int) throws {
-        let errors = try errors(of: export, folder: folder, threadCount: threadCount, from: \.unrounded)
+        let errors = try errors(of: export, folder: folder, threadCount: threadCount) { $0.unrounded ?? $0.beforeRounding }
         guard let first = errors.first(where: { $0.error > limit }) else { return }
         remove(export, from: folder)
         throw PipelineError.tooInaccurate(tensor: first.tensor, relativeError: first.error, limit: limit)
@@ -268,8 +268,10 @@ public struct Conversion: Sendable {
             written.manifest.tensors.enumerated().map { ($1.name, $0) }, uniquingKeysWith: { first, _ in first })
         let found = Mutex([Double?](repeating: nil, count: export.tensors.count))
         try inParallel(count: export.tensors.count, threadCount: threadCount) { index throws(any Error) in
-            let tensor = export.tensors[index]
-            guard let original = original(tensor), Codec.canDecode(tensor.info.encoding), let place = places[tensor.info.name]
+            let stored = export.tensors[index]
+            // Bytes that stand for rows of a split or custom type.
+            let tensor = (stored.operation as? SameBytes)?.input ?? stored
+            guard let original = original(tensor), Codec.canDecode(tensor.info.encoding), let place = places[stored.info.name]
             else { return }
             let result = LazyTensor(info: tensor.info, operation: SourceSlice(source: written, index: place))
             let error = try TensorComparison(original, result).relativeRootMeanSquareError ?? 0

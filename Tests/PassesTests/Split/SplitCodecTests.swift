@@ -164,6 +164,25 @@ import Testing
         #expect(metadata.keys.allSatisfy { !$0.hasPrefix("resq.online") && !$0.hasPrefix("resq.split") })
     }
 
+    /// A recipe's limit holds for split tensors too, and for what was rotated before it was rounded.
+    @Test(arguments: [ContainerFormat.gguf, .ggufZst]) func aLimitOfErrorsHolds(format: ContainerFormat) throws {
+        let path = folder.path("a")
+        func run(limit: Double) throws {
+            _ = try Conversion(
+                input: model, passes: try passes(Self.recipe), output: Output(path: path, format: format), onFallback: .error,
+                provenance: ("recipe text", "t"), architectures: .builtIn, maximumRelativeError: limit
+            ).run(threadCount: 2)
+        }
+        #expect {
+            try run(limit: 0.01)
+        } throws: { error in
+            guard case PipelineError.tooInaccurate(let tensor, let error, 0.01) = error else { return false }
+            return tensor.hasSuffix("weight") && (0.02...0.5).contains(error)
+        }
+        #expect(!folder.names.contains("a"))
+        try run(limit: 0.5)
+    }
+
     /// Scales of fewer columns, and then zero points, come closer to the weights.
     @Test func finerScalesComeCloser() throws {
         let source = try graph(at: model)
