@@ -193,6 +193,11 @@ struct Quantize: DeclaredPass {
             graph.importance = importance.record
         }
         if !calibrated.isEmpty || !splits.isEmpty {
+            if let residual, ranks.isEmpty {
+                context.report(
+                    .warning,
+                    "no weight gets a residual of up to \(residual.rank) ranks: it is for block types, and for sides of twice its rank at least")
+            }
             try round(calibrated, splits, methods, ranks, of: &graph, original: graphBefore, in: context)
         } else if residual != nil {
             throw PipelineError.cannotApply(pass: "quantize", why: "a residual is for weights that 'rounding: gptq' rounds, and there are none")

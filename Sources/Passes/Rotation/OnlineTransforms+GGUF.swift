@@ -142,8 +142,12 @@ struct OnlineDescription {
             }
         }
         let seed = metadata["resq.online.down.transform_seed"]
-        if version > 1, try flag("resq.online.down.transformed"), seed == nil {
-            throw error(.missingKey(key: "resq.online.down.transform_seed"))
+        if version > 1 {
+            let isTransformed = try flag("resq.online.down.transformed")
+            if isTransformed, seed == nil { throw error(.missingKey(key: "resq.online.down.transform_seed")) }
+            if !isTransformed, seed != nil {
+                throw error(.invalidKey(key: "resq.online.down.transformed", found: "false", expected: "true, as there is a 'transform_seed'"))
+            }
         }
         if let value = seed {
             guard case .u64(let seed) = value else {
@@ -160,8 +164,9 @@ struct OnlineDescription {
     }
 
     private func flag(_ key: String) throws(ModelError) -> Bool {
-        guard let value = metadata[key]?.bool else { throw error(.missingKey(key: key)) }
-        return value
+        guard let value = metadata[key] else { throw error(.missingKey(key: key)) }
+        guard let flag = value.bool else { throw error(.invalidKey(key: key, found: "a \(value.type)", expected: "a bool")) }
+        return flag
     }
 
     private func rotation(_ name: String, _ shape: [Int]) throws(ModelError) -> LazyTensor {

@@ -6,7 +6,11 @@ import TestSupport
 
 /// `quantize` with a residual: the adapter beside the model.
 @Suite struct ResidualTests {
-    private func convert(_ folder: TemporaryFolder, to name: String, format: ContainerFormat = .gguf, rule: String = "type: q4_0", options: String) throws {
+    /// - Returns: what the run remarks.
+    @discardableResult
+    private func convert(
+        _ folder: TemporaryFolder, to name: String, format: ContainerFormat = .gguf, rule: String = "type: q4_0", options: String
+    ) throws -> [Diagnostic] {
         let scratch = try Scratch()
         // The file is read until the run ends.
         defer { withExtendedLifetime(scratch) {} }
@@ -16,11 +20,12 @@ import TestSupport
             {recipe: 1, name: t, calibration: {text: "\(text)", sequences: 12, context: 24},
              passes: [{use: quantize, with: {rules: [{match: {role: linear}, \(rule), rounding: gptq}], \(options)}}]}
             """, file: "t")
-        _ = try Conversion(
+        let conversion = try Conversion(
             input: folder.path + "/model", passes: try recipe.passes.map { try Registry.builtIn.pass(for: $0) },
             output: Output(path: folder.path + "/" + name, format: format), onFallback: .error, provenance: ("text", "t"),
-            architectures: .builtIn, calibration: recipe.calibration
-        ).run(threadCount: 2)
+            architectures: .builtIn, calibration: recipe.calibration)
+        _ = try conversion.run(threadCount: 2)
+        return conversion.diagnostics
     }
 
     /// Every tensor of a file, as floats.
@@ -165,6 +170,15 @@ import TestSupport
             let error = #expect(throws: RecipeError.self) { try convert(folder, to: "a.gguf", rule: rule, options: "residual-rank: 0") }
             #expect(error?.description.contains(message) == true, "\(String(describing: error))")
         }
+    }
+
+    /// Integers have none, and sides below twice the rank.
+    @Test(arguments: [("type: int4", 32), ("type: q4_0", 512)]) func whereNoWeightGetsAResidualTheRunSaysSo(rule: String, rank: Int) throws {
+        let folder = try TemporaryFolder()
+        try SmallModel().write(to: folder)
+        let remarks = try convert(folder, to: "out.gguf", rule: rule, options: "residual-rank: \(rank)")
+        #expect(remarks.contains { $0.message.contains("no weight gets a residual of up to \(rank) ranks") }, "\(remarks)")
+        #expect(!folder.names.contains { $0.contains("lora") })
     }
 
     @Test func aResidualNeedsASecondFileAndWeightsToBelongTo() throws {
