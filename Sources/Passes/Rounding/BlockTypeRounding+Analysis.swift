@@ -26,6 +26,9 @@ extension BlockTypeRounding {
         var work = graph.walkWork(
             tokens: calibration.tokenCount, context: calibration.context, gateAndUp: network.model.hyperparameters.experts > 0 ? 2 : 1)
             + graph.roundingWork(of: types.keys.map { $0 } + splits.keys, tokens: calibration.tokenCount, sweeps: sweeps)
+        if let residual {
+            for (name, rank) in ranks { if let shape = graph[name]?.info.shape { work = work + residual.work(shape, rank: rank) } }
+        }
         // What the head reads in the original network.
         if tiedEmbedding != nil { work = work + original.walkWork(tokens: calibration.tokenCount, context: calibration.context) }
         return Analysis(summary, peakMemoryByteCount: peakMemory(of: graph, network, widest: widest), work: work) { run in

@@ -45,6 +45,18 @@ struct ResidualRounding: Sendable {
         return header + TypeBudget.byteCount([rank, shape[1]], type) + TypeBudget.byteCount([shape[0], rank], type)
     }
 
+    /// What base and residual take beside one rounding of the base: iterations for the residual, about eight, the error that
+    /// remains, and in further rounds the base again.
+    func work(_ shape: [Int], rank: Int) -> WorkEstimate {
+        var work = WorkEstimate()
+        let (rows, columns) = (Double(shape[0]), Double(shape[1]))
+        let (rounds, width) = (Double(rounds), Double(rank + 16))
+        work[.rotation] = rounds * (2 * rows * columns * columns + 8 * 2 * width * (2 * rows * columns + columns * columns))
+        work[.rounding] = (rounds - 1) * rows * columns
+        work[.compensation] = (rounds - 1) * rows * columns * columns
+        return work
+    }
+
     /// The factors that an analysis will give for a weight.
     func addition(to weight: TensorInfo, rank: Int, _ analysis: Analysis<RoundedWeights>) throws(FormatError) -> LowRankAddition {
         func factor(_ name: String, _ shape: [Int]) throws(FormatError) -> LazyTensor {
