@@ -1,3 +1,4 @@
+import Foundation
 import LinearAlgebra
 import ResQ
 import Testing
@@ -40,11 +41,13 @@ import Testing
     }
 
     /// Sides for which it is iterated for: as good as the closed form, and orthonormal.
-    @Test(arguments: [(200, 260), (260, 200)])
-    func theIteratedIsAsGood(m: Int, n: Int) throws {
-        let error = normalMatrix(rowCount: m, columnCount: n, seed: 9).converted(to: Double.self)
+    @Test(arguments: [(200, 260, 0), (260, 200, 0), (200, 260, 2)])
+    func theIteratedIsAsGood(m: Int, n: Int, decay: Int) throws {
+        var error = normalMatrix(rowCount: m, columnCount: n, seed: 9).converted(to: Double.self)
+        for row in 0..<m { for column in 0..<n { error[row, column] /= pow(Double(1 + row), Double(decay)) } }
         let moments = correlatedMoments(order: n, rowCount: 300, seed: 10)
         let residual = try lowRankResidual(of: error, moments: moments, rank: 4)
+        #expect(try lowRankResidual(of: error, moments: moments, rank: 4).product == residual.product)
         let inner = Matrix.product(.product(error, moments), error, transposeB: true)
         let best = try SymmetricEigen(of: inner).values.suffix(4).reduce(0, +)
         let taken = residual.energies.reduce(0, +)
@@ -56,6 +59,15 @@ import Testing
         #expect(abs(outputError(rest, hessian: moments) - (total - taken)) < 1e-9 * total)
         let gram = Matrix.product(residual.left, residual.left, transposeA: true)
         for row in 0..<4 { for column in 0..<4 { #expect(abs(gram[row, column] - (row == column ? 1 : 0)) < 1e-12) } }
+    }
+
+    /// An error of one direction: the second column has nothing to do.
+    @Test func anErrorOfOneDirectionIsTakenWhole() throws {
+        var error = Matrix<Double>(rowCount: 200, columnCount: 200)
+        for row in 0..<200 { for column in 0..<200 { error[row, column] = Double(row + 1) * Double(column - 77) / 1000 } }
+        let moments = correlatedMoments(order: 200, rowCount: 300, seed: 12)
+        let residual = try lowRankResidual(of: error, moments: moments, rank: 2)
+        for (a, b) in zip(residual.product.elements, error.elements) { #expect(abs(a - b) < 1e-9) }
     }
 
     @Test func noErrorHasAnEmptyIteration() throws {

@@ -61,11 +61,11 @@ public enum SplitCodec {
                 let exact = min(part.isSymmetric ? max(-least, most) / (half - 1) : (most - least) / steps, 65504)
                 let scale = Float(halfBits: exact.halfBits)
                 let usable = scale > 0
-                let zero = part.isSymmetric ? half : usable ? (-least / scale).rounded(.toNearestOrEven) : 0
+                let zero = part.isSymmetric ? half : usable ? min((-least / scale).rounded(.toNearestOrEven), steps) : 0
                 let codes = columns.map { column in
                     usable ? UInt8(min(max((values[column] / scale).rounded(.toNearestOrEven) + zero, 0), steps)) : UInt8(zero)
                 }
-                write(codes, scale: usable ? exact.halfBits : 0, zero: UInt8(min(zero, steps)), bits: part.bits, into: &target, at: &offset)
+                write(codes, scale: usable ? exact.halfBits : 0, zero: UInt8(zero), bits: part.bits, into: &target, at: &offset)
             }
         }
     }
@@ -105,7 +105,7 @@ public enum SplitCodec {
 
     /// The first row with a scale that is not finite.
     static func firstInvalidRow(_ layout: SplitLayout, _ source: RawSpan) -> Int? {
-        let byteCounts = layout.parts.indices.flatMap { part in layout.runs(ofPart: part).map { 3 + ($0.count * layout.parts[part].bits + 7) / 8 } }
+        let byteCounts = layout.parts.indices.flatMap { part in layout.runs(ofPart: part).map { layout.parts[part].byteCount(columns: $0.count) } }
         for row in 0..<source.byteCount / layout.rowByteCount {
             var offset = row * layout.rowByteCount
             for byteCount in byteCounts {

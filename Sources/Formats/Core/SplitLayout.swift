@@ -25,6 +25,9 @@ public struct SplitLayout: Sendable, Hashable {
             self.isSymmetric = isSymmetric
         }
 
+        /// Bytes of so many columns with one scale.
+        func byteCount(columns: Int) -> Int { columns > 0 ? 3 + (columns * bits + 7) / 8 : 0 }
+
         public static func == (a: Part, b: Part) -> Bool { a.width == b.width && a.bits == b.bits }
 
         public func hash(into hasher: inout Hasher) {
@@ -65,9 +68,8 @@ public struct SplitLayout: Sendable, Hashable {
         columnCount = groupWidth * groupCount
         rowByteCount = parts.reduce(0) { sum, part in
             let count = part.width * groupCount
-            let (runs, rest) = count.quotientAndRemainder(dividingBy: min(scaleWidth ?? count, count))
-            func bytes(_ columns: Int) -> Int { columns > 0 ? 3 + (columns * part.bits + 7) / 8 : 0 }
-            return sum + runs * bytes(min(scaleWidth ?? count, count)) + bytes(rest)
+            let run = min(scaleWidth ?? count, count)
+            return sum + count / run * part.byteCount(columns: run) + part.byteCount(columns: count % run)
         }
     }
 

@@ -90,7 +90,7 @@ extension RoPE {
     private static func llama3Scaling(of factors: [Float], theta: Double, headDimension: Int) throws(ModelError) -> Scaling {
         let factor = (factors.max() ?? 1).decimal
         let (low, high) = (1.0, 4.0)
-        let original = ([8192] + (8...20).map { 1 << $0 }).first { original in
+        let original = ([8192] + (8...20).map { 1 << $0 }.filter { $0 != 8192 }).first { original in
             let made = llama3Factors(
                 theta: theta, headDimension: headDimension, factor: factor, lowFrequency: low, highFrequency: high,
                 originalContext: original)

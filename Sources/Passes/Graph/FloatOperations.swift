@@ -25,8 +25,12 @@ extension RowwiseOperation {
 struct Reencode: RowwiseOperation {
     var input: LazyTensor
     var importance: TensorImportance?
+    /// Whether split parts get zero points, which the encoding's name does not say.
+    var hasZeroPoints = false
 
-    var summary: String { importance.map { "encode with importance \($0.digest)" } ?? "encode" }
+    var summary: String {
+        "encode" + (hasZeroPoints ? " with zero points" : "") + (importance.map { " with importance \($0.digest)" } ?? "")
+    }
 
     func change(_ rows: Range<Int>, _ values: inout MutableSpan<Float>) {}
 }
@@ -84,7 +88,9 @@ extension LazyTensor {
             throw FormatError(.unsupported(what: "encoding \(encoding.name)"), tensor: info.name)
         }
         let target = try TensorInfo(name: info.name, encoding: encoding, shape: info.shape)
-        return LazyTensor(info: target, operation: Reencode(input: self, importance: importance), history: history)
+        var operation = Reencode(input: self, importance: importance)
+        if case .split(let layout) = encoding { operation.hasZeroPoints = layout.parts.contains { !$0.isSymmetric } }
+        return LazyTensor(info: target, operation: operation, history: history)
     }
 
     /// A constant added to every element, stored as F32; adding its negative gives back the tensor that was added to.

@@ -112,13 +112,12 @@ extension LazyTensor {
     /// The tensor before its values were rounded, when all that happened to it was rounding and reordering.
     var unrounded: LazyTensor? {
         switch operation {
-        case is SourceSlice: self
+        case is SourceSlice, is SameBytes: self
         case let encoded as Reencode: encoded.input.unrounded
         case let rounded as RoundedByMethod: rounded.input.unrounded
         case let rounded as RoundedRows: rounded.input?.unrounded
-        // Written as bytes, or bytes that were read.
-        case let same as SameBytes: info.encoding == .plain(.i8) ? same.input.unrounded : self
         case let permuted as RowPermutation: permuted.input.unrounded?.reordered(permuted.order)
+        case let stack as Stack: restacked(stack.inputs.map(\.unrounded))
         default: nil
         }
     }
@@ -129,10 +128,16 @@ extension LazyTensor {
         case let encoded as Reencode: encoded.input.beforeRounding ?? encoded.input
         case let rounded as RoundedByMethod: rounded.input.beforeRounding ?? rounded.input
         case let rounded as RoundedRows: rounded.input.map { $0.beforeRounding ?? $0 }
-        case let same as SameBytes: info.encoding == .plain(.i8) ? same.input.beforeRounding : nil
         case let permuted as RowPermutation: permuted.input.beforeRounding?.reordered(permuted.order)
+        case let stack as Stack: restacked(stack.inputs.map(\.beforeRounding))
         default: nil
         }
+    }
+
+    /// A stack of what became of its members, if something did of all.
+    private func restacked(_ members: [LazyTensor?]) -> LazyTensor? {
+        let found = members.compactMap(\.self)
+        return found.count == members.count ? try? .stacked(found, name: info.name) : nil
     }
 }
 

@@ -270,7 +270,7 @@ public struct Conversion: Sendable {
         try inParallel(count: export.tensors.count, threadCount: threadCount) { index throws(any Error) in
             let stored = export.tensors[index]
             // Bytes that stand for rows of a split or custom type.
-            let tensor = (stored.operation as? SameBytes)?.input ?? stored
+            let tensor = stored.info.encoding == .plain(.i8) ? (stored.operation as? SameBytes)?.input ?? stored : stored
             guard let original = original(tensor), Codec.canDecode(tensor.info.encoding), let place = places[stored.info.name]
             else { return }
             let result = LazyTensor(info: tensor.info, operation: SourceSlice(source: written, index: place))

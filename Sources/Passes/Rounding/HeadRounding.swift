@@ -48,8 +48,12 @@ struct HeadRounding {
         _ windows: CalibrationWindows, folder: String, threadCount: Int, progress: Progress, _ round: SequentialRounding.Round
     ) throws -> String {
         let path = "\(folder)/rounded-embedding.safetensors"
-        guard !FileManager.default.fileExists(atPath: path) else { return path }
         let walk = "\(folder)/original"
+        guard !FileManager.default.fileExists(atPath: path) else {
+            // A run may have been killed between the two.
+            try? FileManager.default.removeItem(atPath: walk)
+            return path
+        }
         try FileManager.default.createDirectory(atPath: walk, withIntermediateDirectories: true)
         // The input of a layer is removed when that of the next is complete: the first there is complete.
         let first = (0...network.layerCount).first { LayerStream.holdsInput(ofLayer: $0, in: walk) } ?? 0

@@ -83,7 +83,7 @@ enum SplitTensors {
         guard counts.allSatisfy({ (1...3).contains($0) }) else { throw invalid("part_counts", "\(counts.max() ?? 0)", "1 to 3") }
         let total = counts.reduce(0, +)
         let (widths, bits) = (try numbers("part_widths", count: total), try numbers("part_bits", count: total))
-        let scaleWidths = metadata[Self.scaleWidths] == nil ? [] : try numbers("scale_widths", count: names.count)
+        let scaleWidths = metadata[Self.scaleWidths] == nil ? names.map { _ in 0 } : try numbers("scale_widths", count: names.count)
         var places: [String: Int] = [:]
         for (place, tensor) in tensors.enumerated() { places[tensor.info.name] = place }
         var part = 0
@@ -91,8 +91,8 @@ enum SplitTensors {
             guard let place = places.removeValue(forKey: name) else { throw ModelError(.missingTensors(names: [name], count: 1), path: path) }
             do throws(FormatError) {
                 let parts = (part..<part + counts[index]).map { SplitLayout.Part(width: widths[$0], bits: bits[$0]) }
-                let scaleWidth = scaleWidths.isEmpty || scaleWidths[index] == 0 ? nil : scaleWidths[index]
-                let layout = try SplitLayout(parts: parts, groupCount: groups[index], scaleWidth: scaleWidth)
+                let layout = try SplitLayout(
+                    parts: parts, groupCount: groups[index], scaleWidth: scaleWidths[index] == 0 ? nil : scaleWidths[index])
                 let info = tensors[place].info
                 guard info.encoding == .plain(.i8), info.shape.count > 1, info.columnCount == layout.rowByteCount else {
                     throw FormatError(

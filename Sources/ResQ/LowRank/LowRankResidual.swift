@@ -9,12 +9,17 @@ import LinearAlgebra
 /// singular vectors of E C, then [E C]_r C⁻¹ = U Uᵀ E C C⁻¹ = U Uᵀ E: so B = U and A = Uᵀ E, and neither a root of S nor
 /// its inverse is needed. U are the principal eigenvectors of E S Eᵀ, an `[m, m]` matrix.
 public struct LowRankResidual: Sendable {
-    /// B, `[m, r]`: orthonormal columns.
+    /// B, `[m, r]`: orthonormal columns, or zeros where E has no more directions.
     public let left: Matrix<Double>
     /// A, `[r, n]`.
     public let right: Matrix<Double>
     /// What each of the r components takes out of `outputError`, falling: σ², the first eigenvalues of E S Eᵀ.
     public let energies: [Double]
+
+    fileprivate init(_ left: Matrix<Double>, error: Matrix<Double>, energies: some Collection<Double>) {
+        (self.left, right) = (left, .product(left, error, transposeA: true))
+        self.energies = energies.suffix(left.columnCount).reversed().map { max($0, 0) }
+    }
 
     public var rank: Int { left.columnCount }
     /// B A.
@@ -47,9 +52,7 @@ public func lowRankResidual(of error: Matrix<Double>, moments: Matrix<Double>, r
     if m <= n {
         let inner = Matrix.product(.product(error, moments), error, transposeB: true)
         let eigen = try symmetricEigen(of: inner)
-        let left = eigen.vectors.lastColumns(rank)
-        return LowRankResidual(
-            left: left, right: .product(left, error, transposeA: true), energies: eigen.values.suffix(rank).reversed().map { max($0, 0) })
+        return LowRankResidual(eigen.vectors.lastColumns(rank), error: error, energies: eigen.values)
     }
     // A tall E has the same σ in the smaller Cᵀ Eᵀ E C = V diag(σ²) Vᵀ, and U = E C V diag(1/σ). C may come from a damped
     // S: it only picks the subspace.
@@ -57,9 +60,7 @@ public func lowRankResidual(of error: Matrix<Double>, moments: Matrix<Double>, r
     do { factor = try moments.choleskyFactor(damping: Damping(fraction: 1e-8, escalations: 6)) } catch { throw .linearAlgebra(error) }
     let scaled = Matrix.product(error, factor.factor)
     let eigen = try symmetricEigen(of: .product(scaled, scaled, transposeA: true))
-    let left = orthonormalized(.product(scaled, eigen.vectors.lastColumns(rank)))
-    return LowRankResidual(
-        left: left, right: .product(left, error, transposeA: true), energies: eigen.values.suffix(rank).reversed().map { max($0, 0) })
+    return LowRankResidual(orthonormalized(.product(scaled, eigen.vectors.lastColumns(rank))), error: error, energies: eigen.values)
 }
 
 /// Columns that are iterated beside those wanted, so that these settle soon.
@@ -77,11 +78,9 @@ private func iterated(_ error: Matrix<Double>, moments: Matrix<Double>, rank: In
         let seen = Matrix.product(error, basis, transposeA: true)
         let weighted = Matrix.product(moments, seen)
         let eigen = try symmetricEigen(of: .product(seen, weighted, transposeA: true))
-        let energies = eigen.values.suffix(rank).reversed().map { max($0, 0) }
-        let taken = energies.reduce(0, +)
+        let taken = eigen.values.suffix(rank).reduce(0, +)
         guard taken > last * 1.001 else {
-            let left = Matrix.product(basis, eigen.vectors.lastColumns(rank))
-            return LowRankResidual(left: left, right: .product(left, error, transposeA: true), energies: energies)
+            return LowRankResidual(.product(basis, eigen.vectors.lastColumns(rank)), error: error, energies: eigen.values)
         }
         last = taken
         basis = orthonormalized(.product(error, weighted))

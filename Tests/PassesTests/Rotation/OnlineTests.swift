@@ -228,6 +228,8 @@ private func logits(_ graph: TensorGraph, _ sequences: [[Int]], hooks: (any Forw
         ("resq.online.down.transform_seed", "resq.online.down.transform_feed", "'resq.online.down.transform_seed' is missing"),
         ("resq.online.keys.rotated\u{7}\0\0\0\u{1}", "resq.online.keys.rotated\0\0\0\0\u{1}", "'resq.online.keys.rotated' is a u8"),
         ("resq.online.down.transformed\u{7}\0\0\0\u{1}", "resq.online.down.transformed\u{7}\0\0\0\0", "'resq.online.down.transformed' is false"),
+        ("resq.online.keys.rotated\u{7}\0\0\0\u{1}", "resq.online.keys.rotated\u{7}\0\0\0\0", "as many as the file holds"),
+        ("resq.online.residual.rotated\u{7}\0\0\0\u{1}", "resq.online.residual.rotated\u{7}\0\0\0\0", "as many as the file holds"),
         ("resq.online.activations.group\u{4}\0\0\0\u{c}", "resq.online.activations.group\u{4}\0\0\0\0", "'resq.online.activations.group' is 0"),
         ("residual_rotation.weight", "residual_rotatiom.weight", "1 tensors have no place in this architecture: 'residual_rotatiom.weight'"),
         ("blk.0.attn_value_rotation.weight", "blk.5.attn_value_rotation.weight", "1 tensors are missing: 'blk.0.attn_value_rotation.weight'"),

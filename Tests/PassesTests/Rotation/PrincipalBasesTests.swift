@@ -25,13 +25,13 @@ import Testing
         text = try folder.write(numPyBytes(tokens), to: "tokens.npy")
     }
 
-    private func conversion(_ passes: String, from input: String? = nil, to name: String) throws -> Conversion {
+    private func conversion(_ passes: String, from input: String? = nil, to name: String, limit: Double? = nil) throws -> Conversion {
         let recipe = try Recipe.parse(
             "{recipe: 1, name: t, calibration: {text: '\(text)', sequences: 6, context: 48, seed: 2}, passes: [\(passes)]}", file: "t")
         return try Conversion(
             input: input ?? model, passes: try recipe.passes.map { try Registry.builtIn.pass(for: $0) },
             output: Output(path: folder.path(name), format: .gguf), onFallback: .error, provenance: ("text", "t"), architectures: .builtIn,
-            calibration: recipe.calibration)
+            calibration: recipe.calibration, maximumRelativeError: limit)
     }
 
     private func graph(_ name: String) throws -> TensorGraph {
@@ -113,6 +113,32 @@ import Testing
         #expect(try FileManager.default.subpathsOfDirectory(atPath: work).contains { $0.hasSuffix("/bases-0.safetensors") })
         _ = try conversion(passes, to: "resumed").run(threadCount: 3, workDirectory: work)
         #expect(try folder.read("resumed") == folder.read("whole"))
+    }
+
+    /// The written codes and scales are those of the weights, in whatever order they were rounded.
+    @Test(arguments: ["", ", act-order: true", ", sweeps: 1", ", scale-search: weighted"]) func groupsRoundedByGPTQAreWrittenInTheirPlaces(options: String) throws {
+        let type = "{split: {high: int8, low: int4, group: 24, zero-points: true}}"
+        let passes = "{use: resq.rotate}, {use: quantize, with: {rules: [{match: {role: linear}, type: \(type), rounding: gptq}]\(options)}}"
+        #expect {
+            _ = try conversion(passes, to: "a.gguf", limit: 0.02).run(threadCount: 2)
+        } throws: { error in
+            guard case PipelineError.tooInaccurate(_, let error, _) = error else { return false }
+            return error < 0.2
+        }
+        _ = try conversion(passes, to: "a.gguf", limit: 0.2).run(threadCount: 2)
+    }
+
+    /// Weights rounded behind one that was rounded otherwise are others.
+    @Test func zeroPointsOfOtherWeightsCount() throws {
+        func passes(_ zeroPoints: Bool) -> String {
+            let down = "{match: {role: down}, type: {split: {low: int4, zero-points: \(zeroPoints)}}}"
+            return "{use: quantize, with: {rules: [{match: {role: [q, k, v, o]}, type: int4, rounding: gptq}, \(down)]}}"
+        }
+        let work = folder.path("work")
+        _ = try conversion(passes(true), to: "first").run(threadCount: 1, workDirectory: work)
+        _ = try conversion(passes(false), to: "second").run(threadCount: 1, workDirectory: work)
+        _ = try conversion(passes(false), to: "fresh").run(threadCount: 1)
+        #expect(try folder.read("second") == folder.read("fresh"))
     }
 
     /// What was found stays in the work directory, without what it was found with, and serves whoever needs the same.

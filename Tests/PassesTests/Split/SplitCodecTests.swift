@@ -69,16 +69,37 @@ import Testing
         #expect(try decoded(try encoded([1e-30, -1e-30, 0, 0], layout), layout) == [0, 0, 0, 0])
     }
 
-    @Test(arguments: [1, 3, 8, 37, 100]) func groupsAreRoundedAsTheMethodDoes(scaleWidth: Int) throws {
+    /// Two parts of three heads each, whose columns the method sees gathered.
+    @Test(arguments: [1, 3, 8, 37, 100], [true, false]) func groupsAreRoundedAsTheMethodDoes(scaleWidth: Int, isSymmetric: Bool) throws {
         var generator = SplitMix64(seed: UInt64(scaleWidth))
-        let (rows, width) = (3, 37)
-        let values = (0..<rows * width).map { _ in Float.random(in: -1...1, using: &generator) }
-        let layout = try SplitLayout(parts: [.init(width: width, bits: 4)], scaleWidth: scaleWidth)
-        let grid = try IntegerGrid(bits: 4, granularity: .group(scaleWidth), clipSearch: .none, scaleType: .float16)
+        let (rows, widths, heads) = (3, [9, 4], 3)
+        let layout = try SplitLayout(
+            parts: zip(widths, [4, 7]).map { .init(width: $0, bits: $1, isSymmetric: isSymmetric) }, groupCount: heads, scaleWidth: scaleWidth)
+        let values = (0..<rows * layout.columnCount).map { _ in Float.random(in: -0.5...1, using: &generator) }
+        let order = layout.columns(ofPart: 0) + layout.columns(ofPart: 1)
+        let gathered = (0..<rows).flatMap { row in order.map { values[row * layout.columnCount + $0] } }
+        let parts = try [(0..<27, 4), (27..<39, 7)].map { columns, bits in
+            GridPart(
+                columns: columns,
+                grid: try IntegerGrid(
+                    bits: bits, isSymmetric: isSymmetric, granularity: .group(scaleWidth), clipSearch: .none, scaleType: .float16))
+        }
         let expected = try ResQ.round(
-            Matrix<Float>(rowCount: rows, columnCount: width, elements: values), to: [GridPart(columns: 0..<width, grid: grid)],
-            factor: HessianFactor(roundingToNearest: Array(repeating: 1, count: width)), dynamicGroups: true, threadCount: 1)
-        #expect(try decoded(try encoded(values, layout), layout) == expected.dequantized().elements)
+            Matrix<Float>(rowCount: rows, columnCount: 39, elements: gathered), to: parts,
+            factor: HessianFactor(roundingToNearest: Array(repeating: 1, count: 39)), dynamicGroups: true, threadCount: 1
+        ).dequantized()
+        let found = try decoded(try encoded(values, layout), layout)
+        for row in 0..<rows {
+            for (place, column) in order.enumerated() { #expect(found[row * 39 + column] == expected[row, place]) }
+        }
+    }
+
+    /// A scale so small that rounding it to F16 moves the zero point past the last code.
+    @Test func aZeroPointStaysAmongTheCodes() throws {
+        let layout = try SplitLayout(parts: [.init(width: 4, bits: 8, isSymmetric: false)])
+        let values: [Float] = [-0.001527, -0.0008, -0.0005, -0.0001]
+        let found = try decoded(try encoded(values, layout), layout)
+        for (value, other) in zip(values, found) { #expect(abs(value - other) < 1.1e-5) }
     }
 
     @Test(arguments: [0, -1, Int.max]) func scalesOfNoColumnsAreErrors(scaleWidth: Int) {
