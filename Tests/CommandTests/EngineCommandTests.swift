@@ -264,7 +264,7 @@ import TestSupport
                 Self.journal(in: folder, work).map { $0.count > 400 } ?? false
             }
             guard killed.ending == .signaled(9) else { continue }
-            let kept = try #require(Self.journal(in: folder, work))
+            let kept = Self.wholeRecords(of: try #require(Self.journal(in: folder, work)))
             let again = try await CommandTests.resq(arguments + ["--work", work], in: folder.path)
             let printed = try #require(try json(again) as? [String: Any])
             for key in ["perplexity", "perplexity_stderr", "bits_per_byte"] { #expect(printed[key] as? Double == whole[key] as? Double, "\(key)") }
@@ -282,6 +282,17 @@ import TestSupport
 
     private static func journal(in folder: TemporaryFolder, _ work: String) -> [UInt8]? {
         folder.everything.first { $0.hasPrefix(work + "/evaluation-") }.flatMap { try? folder.read($0) }
+    }
+
+    /// A journal up to the record that a kill may have torn: behind the line of the header, each has 16 bytes and 8 for each number.
+    private static func wholeRecords(of journal: [UInt8]) -> [UInt8] {
+        var end = (journal.firstIndex(of: UInt8(ascii: "\n")) ?? -1) + 1
+        while end + 8 <= journal.count {
+            let count = journal[end + 4..<end + 8].reversed().reduce(0) { $0 << 8 | Int($1) }
+            guard end + 16 + 8 * count <= journal.count else { break }
+            end += 16 + 8 * count
+        }
+        return Array(journal[..<end])
     }
 
     @Test func aKilledCalibrationGoesOn() async throws {
