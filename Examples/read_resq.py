@@ -125,6 +125,8 @@ def decode_split(rows, groups, parts, scale_width):
             offset += 3 + size
         values[:, :, start:start + columns] = np.concatenate(runs, axis=1).reshape(len(rows), groups, columns)
         start += columns
+    if offset != rows.shape[1]:
+        raise SystemExit(f"a row of {rows.shape[1]} bytes, whose parts fill {offset}")
     return values.reshape(len(rows), groups * width)
 
 

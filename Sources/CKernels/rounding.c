@@ -249,7 +249,8 @@ CLONES void resq_search_range(const float *w, size_t columns, size_t rows, const
         for (size_t t = 0; t < trials; t++) {
             floats trial = shrink[t] * (largest - smallest) / most;
             ints flat = trial == 0;
-            floats z = SELECT(flat, (floats)0, ROUND(-(shrink[t] * smallest) / trial));
+            // A subnormal step may be far smaller than the range asks for.
+            floats z = SELECT(flat, (floats)0, MINIMUM(ROUND(-(shrink[t] * smallest) / trial), (floats)most));
             floats total = 0;
             if (trials > 1)
                 for (size_t c = 0; c < columns; c++) {

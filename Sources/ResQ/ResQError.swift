@@ -16,6 +16,8 @@ public enum ResQError: Error, Equatable, Sendable {
     case incompleteBlock(columnCount: Int, blockWidth: Int)
     /// A weight or activation is infinite or NaN.
     case notFinite(row: Int, column: Int)
+    /// A weight is larger than the largest scale that is stored.
+    case tooLarge(row: Int, column: Int)
     /// A matrix has the wrong shape for what it is used for.
     case wrongShape(expected: [Int], found: [Int])
     /// A decomposition failed.
@@ -33,6 +35,7 @@ extension ResQError: CustomStringConvertible {
         case .partsDoNotCover(let count): "the parts of different precision do not cover the \(count) columns one after another"
         case .incompleteBlock(let count, let width): "\(count) columns are not whole blocks of \(width)"
         case .notFinite(let row, let column): "the number at row \(row), column \(column) is infinite or NaN"
+        case .tooLarge(let row, let column): "the number at row \(row), column \(column) is too large for the scales of its type"
         case .wrongShape(let expected, let found): "a matrix of shape \(found) where \(expected) is needed"
         case .linearAlgebra(let error): "\(error)"
         }

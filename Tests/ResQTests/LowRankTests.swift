@@ -70,6 +70,13 @@ import Testing
         for (a, b) in zip(residual.product.elements, error.elements) { #expect(abs(a - b) < 1e-9) }
     }
 
+    /// Inputs that were always zero, for a tall weight and for a wide one, small and large.
+    @Test(arguments: [(8, 4), (4, 8), (200, 160)]) func whatNobodySeesHasNoResidual(m: Int, n: Int) throws {
+        let error = normalMatrix(rowCount: m, columnCount: n, seed: 13).converted(to: Double.self)
+        let residual = try lowRankResidual(of: error, moments: Matrix(rowCount: n, columnCount: n), rank: 2)
+        #expect(residual.energies == [0, 0] && residual.product.elements.allSatisfy { $0 == 0 })
+    }
+
     @Test func noErrorHasAnEmptyIteration() throws {
         let error = Matrix<Double>(rowCount: 200, columnCount: 200)
         let residual = try lowRankResidual(of: error, moments: correlatedMoments(order: 200, rowCount: 300, seed: 11), rank: 2)

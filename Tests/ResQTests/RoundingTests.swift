@@ -274,6 +274,29 @@ import Testing
         }
     }
 
+    /// Scales are stored in F16: no weight may be larger than its largest number.
+    @Test func whatScalesCannotHoldIsNamed() throws {
+        var weights = fixture.weightMatrix
+        weights[2, 5] = -1.8e38
+        let factor = try HessianFactor(fixture.hessianMatrix)
+        let grids: [any Grid] = [BlockGrid.q4_0, try IntegerGrid(bits: 4, scaleType: .float16)]
+        for grid in grids {
+            #expect(throws: ResQError.tooLarge(row: 2, column: 5)) {
+                try round(weights, to: [GridPart(columns: 0..<32, grid: grid)], factor: factor, dynamicGroups: false, threadCount: 1)
+            }
+        }
+    }
+
+    /// Numbers so small that steps between them are hardly numbers: zero points stay among the codes.
+    @Test(arguments: [Float(1e-45), 5e-43, 1e-39]) func subnormalWeightsHaveZeroPointsToo(size: Float) throws {
+        var weights = Matrix<Float>(rowCount: 4, columnCount: 32)
+        for row in 0..<4 { weights[row, 7] = -size * Float(row) }
+        let grid = try IntegerGrid(bits: 8, isSymmetric: false, scaleType: .float16)
+        let rounded = try round(
+            weights, to: [GridPart(columns: 0..<32, grid: grid)], factor: HessianFactor(fixture.hessianMatrix), dynamicGroups: false, threadCount: 1)
+        #expect(rounded.parts[0].lows.allSatisfy { (-255...0).contains($0) })
+    }
+
     @Test func partsMustCoverTheColumns() throws {
         let factor = try HessianFactor(fixture.hessianMatrix)
         let grid = try IntegerGrid(bits: 4)

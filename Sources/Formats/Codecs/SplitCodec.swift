@@ -57,7 +57,7 @@ public enum SplitCodec {
                 for column in columns { (least, most) = (min(least, values[column]), max(most, values[column])) }
                 let steps = Float(1 << part.bits - 1)
                 let half = Float(1 << (part.bits - 1))
-                // The largest F16 bounds what a row can hold, as it does for ggml's types.
+                // Clamped here: whoever writes a file refuses larger numbers before.
                 let exact = min(part.isSymmetric ? max(-least, most) / (half - 1) : (most - least) / steps, 65504)
                 let scale = Float(halfBits: exact.halfBits)
                 let usable = scale > 0

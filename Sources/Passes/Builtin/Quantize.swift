@@ -124,6 +124,12 @@ struct Quantize: DeclaredPass {
                 guard method is GPTQ || method is Nearest else {
                     throw RecipeError("'\(methodName)' does not round to '\(bits.name)'", at: rule.location)
                 }
+                guard !rule.options.boolean("reallocate") else {
+                    throw RecipeError("'reallocate' deals bytes out among block types, and '\(bits.name)' is none", at: rule.location)
+                }
+                if method is GPTQ, graphBefore.isHead(tensor.info) {
+                    context.report(.warning, "gptq rounds a head to block types only: '\(tensor.info.name)' is rounded to nearest")
+                }
                 if method is GPTQ, graphBefore.isLayerWeight(tensor.info) {
                     splits[tensor.info.name] = layout
                     return [noted.noting("gptq")]

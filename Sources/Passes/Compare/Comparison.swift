@@ -38,13 +38,22 @@ public struct TensorComparison: Sendable, Equatable {
 }
 
 extension Comparison {
-    /// Compares two graphs, a run of rows at a time.
+    /// Compares two graphs, a run of rows at a time; of two ResQ artifacts the rotations beside the weights too.
     ///
     /// Memory: two runs of rows as `Float` per thread.
     public init(_ a: TensorGraph, _ b: TensorGraph, threadCount: Int, progress: Progress = Progress()) throws {
-        onlyInA = a.tensors.map(\.info.name).filter { b[$0] == nil }
-        onlyInB = b.tensors.map(\.info.name).filter { a[$0] == nil }
-        let pairs = a.tensors.compactMap { tensor in b[tensor.info.name].map { (tensor, $0) } }
+        func byName(_ tensors: [LazyTensor]) -> [String: LazyTensor] {
+            Dictionary(tensors.map { ($0.info.name, $0) }, uniquingKeysWith: { first, _ in first })
+        }
+        var (inA, inB) = (a.tensors, b.tensors)
+        if let onlineA = a.online, let onlineB = b.online {
+            inA += onlineA.rotations
+            inB += onlineB.rotations
+        }
+        let (namedA, namedB) = (byName(inA), byName(inB))
+        onlyInA = inA.map(\.info.name).filter { namedB[$0] == nil }
+        onlyInB = inB.map(\.info.name).filter { namedA[$0] == nil }
+        let pairs = inA.compactMap { tensor in namedB[tensor.info.name].map { (tensor, $0) } }
         progress.begin(.comparing, total: pairs.reduce(0) { $0 + $1.0.info.byteCount })
         let results = Mutex([TensorComparison?](repeating: nil, count: pairs.count))
         try inParallel(count: pairs.count, threadCount: threadCount) { index throws(any Error) in

@@ -135,7 +135,7 @@ func encodedRows(
                 throw PipelineError.notFinite(
                     tensor: info.name, index: rows.lowerBound * columnCount + bad, through: source?.madeByPlugin)
             }
-            if info.encoding == .plain(.f16), let bad = firstOverflowingF16(part.span) {
+            if info.encoding.isLimitedToF16, let bad = firstOverflowingF16(part.span) {
                 throw PipelineError.overflows(
                     tensor: info.name, index: rows.lowerBound * columnCount + bad, type: info.encoding.name)
             }
@@ -213,4 +213,9 @@ func decoded(_ bytes: TensorBytes, _ rows: Range<Int>, of info: TensorInfo) thro
 func floats(of tensor: LazyTensor) throws -> [Float] {
     guard tensor.info.elementCount > 0 else { return [] }
     return try decodedRows(0..<tensor.info.rowCount, of: tensor)
+}
+
+extension Encoding {
+    /// Whether numbers past the largest F16 cannot be kept: of split types that is the largest scale.
+    fileprivate var isLimitedToF16: Bool { if case .split = self { true } else { self == .plain(.f16) } }
 }

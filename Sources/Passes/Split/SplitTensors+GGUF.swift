@@ -74,7 +74,7 @@ enum SplitTensors {
         func numbers(_ key: String, count: Int) throws(ModelError) -> [Int] {
             guard let value = metadata["resq.split.\(key)"] else { throw ModelError(.missingKey(key: "resq.split.\(key)"), path: path) }
             guard let array = value.array, array.elementType == .u32, array.count == count else {
-                throw invalid(key, value.array.map { "\($0.count) elements" } ?? "a \(value.type)", "an array of \(count) u32")
+                throw invalid(key, value.array.map { "\($0.count) \($0.elementType)" } ?? "a \(value.type)", "an array of \(count) u32")
             }
             return array.values().compactMap(\.integer)
         }

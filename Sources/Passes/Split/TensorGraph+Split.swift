@@ -18,7 +18,7 @@ public struct SplitBits: Sendable, Equatable {
 
     /// - Parameter name: `int2` to `int8`.
     static func bits(named name: String) -> Int? {
-        guard name.lowercased().hasPrefix("int"), let bits = Int(name.dropFirst(3)), (2...8).contains(bits) else { return nil }
+        guard name.count == 4, name.lowercased().hasPrefix("int"), let bits = Int(name.dropFirst(3)), (2...8).contains(bits) else { return nil }
         return bits
     }
 }

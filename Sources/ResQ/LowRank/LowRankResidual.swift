@@ -48,6 +48,10 @@ public func lowRankResidual(of error: Matrix<Double>, moments: Matrix<Double>, r
         throw .wrongShape(expected: [n, n], found: [moments.rowCount, moments.columnCount])
     }
     precondition(rank > 0 && rank <= min(m, n), "a rank fits the matrix")
+    // Inputs that were always zero: nothing is an error.
+    guard (0..<n).contains(where: { moments[$0, $0] > 0 }) else {
+        return LowRankResidual(Matrix(rowCount: m, columnCount: rank), error: error, energies: Array(repeating: 0, count: rank))
+    }
     if 8 * (rank + oversampling) < min(m, n) { return try iterated(error, moments: moments, rank: rank) }
     if m <= n {
         let inner = Matrix.product(.product(error, moments), error, transposeB: true)

@@ -145,7 +145,7 @@ public enum BlockGrid: String, Grid, CaseIterable {
     /// least Σ weight (x - d · code)².
     static func twoLevels(_ numbers: [Float], weights: [Float], range: (low: Float, high: Float)) -> (d: Float, codes: [Int16]) {
         let largest = numbers.max { abs($0) < abs($1) } ?? 0
-        guard largest != 0 else { return (0, Array(repeating: 0, count: numbers.count)) }
+        guard largest != 0, numbers.allSatisfy(\.isFinite) else { return (0, Array(repeating: 0, count: numbers.count)) }
         var (best, bestCodes, least) = (Float(0), [Int16](repeating: 0, count: numbers.count), Float.infinity)
         for end in range.low < 0 ? [range.low, range.high] : [range.high] {
             for step in 0..<9 {

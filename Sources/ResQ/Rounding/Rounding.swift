@@ -25,7 +25,7 @@ import Threads
 ///     instead of all at the start. With act-order, blocks are then runs of the order, not of neighbouring columns.
 ///   - sweeps: of coordinate descent over scales and levels afterwards; they need the factor's `matrix`, and change nothing
 ///     where scales were fixed for scattered columns (act-order).
-/// - Throws: `partsDoNotCover`, `incompleteBlock`, `wrongShape`, `notFinite` for a weight.
+/// - Throws: `partsDoNotCover`, `incompleteBlock`, `wrongShape`; for a weight `notFinite`, or `tooLarge` past the largest scale.
 public func round(
     _ weights: Matrix<Float>, to parts: [GridPart], factor: HessianFactor, dynamicGroups: Bool, sweeps: Int = 0, threadCount: Int
 ) throws(ResQError) -> QuantizedMatrix {
@@ -35,7 +35,10 @@ public func round(
     for part in parts where !part.columns.allSatisfy({ part.columns.contains(factor.order[$0]) }) {
         throw .partsDoNotCover(columnCount: n)
     }
-    if let index = weights.elements.firstIndex(where: { !$0.isFinite }) { throw .notFinite(row: index / n, column: index % n) }
+    let limit = parts.reduce(Float.greatestFiniteMagnitude) { min($0, $1.grid.storedScale(.greatestFiniteMagnitude)) }
+    if let index = weights.elements.firstIndex(where: { !(abs($0) <= limit) }) {
+        throw weights.elements[index].isFinite ? .tooLarge(row: index / n, column: index % n) : .notFinite(row: index / n, column: index % n)
+    }
 
     let height = 128
     let stripCount = (rowCount + height - 1) / height

@@ -141,6 +141,22 @@ import Testing
         #expect(try folder.read("second") == folder.read("fresh"))
     }
 
+    /// A rotation of keys is in no weight, and layers behind rounded keys see it all the same.
+    @Test func rotationsOfKeysCount() throws {
+        func passes(_ seed: Int) -> String {
+            let rotate = "{use: resq.rotate, with: {basis: random, residual: false, values: false, down: false, high-fraction: 0, seed: \(seed)}}"
+            return rotate + ", {use: resq.online}, {use: quantize, with: {rules: [{match: {role: linear}, type: int4, rounding: gptq}]}}"
+        }
+        let work = folder.path("work")
+        _ = try conversion(passes(0), to: "first").run(threadCount: 1, workDirectory: work)
+        _ = try conversion(passes(1), to: "second").run(threadCount: 1, workDirectory: work)
+        _ = try conversion(passes(1), to: "fresh").run(threadCount: 1)
+        #expect(try folder.read("second") == folder.read("fresh"))
+        let comparison = try Comparison(try graph("first"), try graph("second"), threadCount: 1)
+        let keys = comparison.tensors.filter { $0.name.hasSuffix("attn_key_rotation.weight") }
+        #expect(keys.count == 2 && keys.allSatisfy { !$0.isIdentical })
+    }
+
     /// What was found stays in the work directory, without what it was found with, and serves whoever needs the same.
     @Test func basesAndRoundedWeightsAreUsedAgain() throws {
         let passes = "{use: resq.rotate}, {use: quantize, with: {rules: [{match: {role: linear}, type: {split: {high: int8, low: int4}}, rounding: gptq}]}}"

@@ -166,7 +166,7 @@ import TestSupport
     @Test func bitsAreForRulesThatDealOut() throws {
         let folder = try TemporaryFolder()
         try SmallModel(hidden: 128).write(to: folder)
-        for (rule, message) in [("type: q4_0, bits: 5", "reallocate"), ("type: q4_0, reallocate: true, bits: 3", "smallest")] {
+        for (rule, message) in [("type: q4_0, bits: 5", "reallocate"), ("type: int4, reallocate: true", "'int4' is none"), ("type: q4_0, reallocate: true, bits: 3", "smallest")] {
             let error = #expect(throws: RecipeError.self) { try convert(folder, to: "a.gguf", rule: rule, options: "residual-rank: 0") }
             #expect(error?.description.contains(message) == true, "\(String(describing: error))")
         }

@@ -279,6 +279,15 @@ import Testing
         #expect(scratch.names == ["model", "tokens.npy"])
     }
 
+    @Test func aHeadOfIntegersIsRoundedToNearestWithAWarning() throws {
+        let scratch = try Scratch()
+        let folder = scratch.path + "/model"
+        try ForwardFixture.named("llama-mha").write(to: folder)
+        let made = try conversion(
+            folder, to: scratch.path + "/out", text: try Self.tokenFile(scratch), rules: "{match: lm_head.weight, type: int4, rounding: gptq}")
+        #expect(made.diagnostics == [Diagnostic(.warning, "gptq rounds a head to block types only: 'lm_head.weight' is rounded to nearest")])
+    }
+
     @Test func typesThatGPTQDoesNotKnowAreRoundedToNearestWithAWarning() throws {
         let scratch = try Scratch()
         let folder = try Self.model(in: scratch)
