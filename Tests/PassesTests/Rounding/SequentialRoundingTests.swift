@@ -269,12 +269,28 @@ import Testing
         let scratch = try Scratch()
         let folder = try Self.model(in: scratch, noise: 1e18)
         let text = try Self.tokenFile(scratch)
+        let rules = "{match: {role: down}, type: q4_0, rounding: gptq}"
         let error = #expect(throws: ForwardError.self) {
-            try conversion(folder.path, to: scratch.path + "/out", text: text, rules: Self.gptq).run(threadCount: 1)
+            try conversion(folder.path, to: scratch.path + "/out", text: text, rules: rules).run(threadCount: 1)
         }
         guard case .notFinite(layer: 0, sequence: 0, position: 0) = error else {
             Issue.record("\(String(describing: error))")
             return
+        }
+        #expect(scratch.names == ["model", "tokens.npy"])
+    }
+
+    /// Finite, and past what the scales of a type hold.
+    @Test(arguments: ["q4_0", "int4"]) func weightsThatAreTooLargeAreNamed(type: String) throws {
+        let scratch = try Scratch()
+        let folder = try Self.model(in: scratch, noise: 1e18)
+        let text = try Self.tokenFile(scratch)
+        for rounding in ["gptq", "nearest"] where type == "int4" || rounding == "gptq" {
+            #expect {
+                try conversion(
+                    folder.path, to: scratch.path + "/out", text: text, rules: "{match: {role: linear}, type: \(type), rounding: \(rounding)}"
+                ).run(threadCount: 1)
+            } throws: { "\($0)".contains("self_attn.") && "\($0)".contains("is too large for \(type == "int4" ? type : "Q4_0")") }
         }
         #expect(scratch.names == ["model", "tokens.npy"])
     }
