@@ -40,6 +40,7 @@ struct DiffCommand: ParsableCommand {
     private func text(_ comparison: Comparison) -> String {
         var text = ""
         for name in comparison.onlyInA { text += "only in \(printable(a)): \(printable(name))\n" }
+        if let remark = comparison.remark { text += remark + "\n" }
         for name in comparison.onlyInB { text += "only in \(printable(b)): \(printable(name))\n" }
         let shown = all ? comparison.tensors : comparison.tensors.filter { !$0.isIdentical }
         if !shown.isEmpty {
@@ -59,6 +60,11 @@ struct DiffCommand: ParsableCommand {
 }
 
 extension Comparison {
+    /// What keeps the errors from meaning what they seem to.
+    var remark: String? {
+        isRotatedApart ? "one side's weights are rotated and differ from the other's by that; 'resq convert' of it gives the original axes back" : nil
+    }
+
     /// The tensor with the largest relative error.
     var worst: TensorComparison? {
         tensors.max { ($0.relativeRootMeanSquareError ?? -1) < ($1.relativeRootMeanSquareError ?? -1) }
@@ -66,7 +72,7 @@ extension Comparison {
 
     var json: JSONValue {
         [
-            "only_in_a": .array(onlyInA.map { .string($0) }), "only_in_b": .array(onlyInB.map { .string($0) }),
+            "rotated_apart": .bool(isRotatedApart), "only_in_a": .array(onlyInA.map { .string($0) }), "only_in_b": .array(onlyInB.map { .string($0) }),
             "tensors": .array(
                 tensors.map { tensor in
                     [

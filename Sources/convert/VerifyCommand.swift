@@ -61,6 +61,7 @@ struct VerifyCommand: ParsableCommand {
             let tensor = fault.tensor.isEmpty ? "" : "tensor '\(printable(fault.tensor))': "
             text += "\(printable(path)): \(tensor)\(fault.what)\n"
         }
+        if let remark = comparison?.remark { text += remark + "\n" }
         for name in comparison?.onlyInA ?? [] { text += "missing: '\(printable(name))'\n" }
         for tensor in comparison?.tensors ?? [] where tensor.shapeA != tensor.shapeB {
             text += "'\(printable(tensor.name))' has shape \(tensor.shapeB), expected \(tensor.shapeA)\n"

@@ -46,9 +46,13 @@ struct GGUFExport {
         }
         if let model = graph.model, isOurs || graph.online?.needsRuntime == true {
             let online = graph.online ?? OnlineTransforms(model)
+            // How a file was made stands last, as when it was made: then changing its container alone changes no byte of it.
+            let made = Provenance.keys.compactMap { key in metadata[key].map { (key, $0) } }
+            for (key, _) in made { metadata[key] = nil }
             try online.describe(in: &metadata)
             SplitTensors.describe(tensors, in: &metadata)
             CustomTensors.describe(tensors, in: &metadata)
+            for (key, value) in made { metadata[key] = value }
             tensors = try tensors.map { try $0.storedAsBytes() } + online.rotations
         }
     }

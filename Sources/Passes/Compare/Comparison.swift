@@ -18,6 +18,9 @@ public struct Comparison: Sendable {
     /// The tensors both sides have, in the order of the first.
     public var tensors: [TensorComparison]
 
+    /// Whether the weights of one side, a ResQ artifact, went through rotations and those of the other did not.
+    public var isRotatedApart: Bool
+
     /// Whether both sides have the same tensors with the same bytes.
     public var isIdentical: Bool { onlyInA.isEmpty && onlyInB.isEmpty && tensors.allSatisfy(\.isIdentical) }
 }
@@ -45,6 +48,7 @@ extension Comparison {
         func byName(_ tensors: [LazyTensor]) -> [String: LazyTensor] {
             Dictionary(tensors.map { ($0.info.name, $0) }, uniquingKeysWith: { first, _ in first })
         }
+        isRotatedApart = (a.online?.rotations ?? []).isEmpty != (b.online?.rotations ?? []).isEmpty
         var (inA, inB) = (a.tensors, b.tensors)
         if let onlineA = a.online, let onlineB = b.online {
             inA += onlineA.rotations

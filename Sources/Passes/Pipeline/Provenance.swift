@@ -20,6 +20,9 @@ public struct Provenance: Sendable {
         self.plugins = plugins
     }
 
+    /// The keys of `entries`.
+    static let keys = ["resq.version", "resq.recipe.name", "resq.recipe", "resq.inputs", "resq.plugins"]
+
     /// The facts under the keys they have in GGUF metadata and in the `__metadata__` of safetensors.
     var entries: [(key: String, value: String)] {
         [

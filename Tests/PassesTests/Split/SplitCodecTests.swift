@@ -159,6 +159,24 @@ import Testing
 
     private func graph(at path: String) throws -> TensorGraph { try TensorGraph(try openTensorSource(at: path), architectures: .builtIn) }
 
+    /// A change of container alone changes no byte of the GGUF file.
+    @Test func aCopyIsTheSameFile() throws {
+        let path = try convert(Self.recipe, to: "a.gguf", .gguf)
+        for (input, name, format) in [(path, "b.gguf.zst", ContainerFormat.ggufZst), (folder.path("b.gguf.zst"), "c.gguf", .gguf)] {
+            _ = try Conversion(
+                input: input, passes: [], output: Output(path: folder.path(name), format: format), onFallback: .error, provenance: nil,
+                architectures: .builtIn
+            ).run(threadCount: 1)
+        }
+        #expect(try folder.read("c.gguf") == folder.read("a.gguf"))
+    }
+
+    @Test func errorsBetweenAxesAreSpokenOf() throws {
+        let artifact = try graph(at: convert(Self.recipe, to: "a.gguf", .gguf))
+        #expect(try Comparison(try graph(at: model), artifact, threadCount: 1).isRotatedApart)
+        #expect(try !Comparison(artifact, artifact, threadCount: 1).isRotatedApart)
+    }
+
     @Test func weightsAloneLowerToStockFiles() throws {
         let int4 = "{use: quantize, with: {rules: [{match: {role: linear}, type: int4}]}}"
         let path = try convert(int4, to: "a.gguf", .gguf)
