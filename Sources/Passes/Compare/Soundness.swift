@@ -44,7 +44,7 @@ public struct Soundness: Sendable {
             faults.append((tensor.info.name, fault))
         }
         guard let online = graph.online else { return }
-        for rotation in online.residualRotations + online.valueRotations + online.keyRotations {
+        for rotation in online.rotations {
             do { _ = try LazyRotation(reading: rotation).make() } catch let error as FormatError {
                 faults.append((rotation.info.name, Soundness.sentence(error)))
             } catch { faults.append((rotation.info.name, "\(error)")) }

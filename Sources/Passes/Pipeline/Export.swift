@@ -47,6 +47,16 @@ struct Export: Sendable {
     }
 }
 
+extension TensorGraph {
+    /// How all was made that decides what the layers see: the tensors, and what the runtime does beside them.
+    var chain: String {
+        let made = tensors.map { "\($0.info.name) \($0.chain)" }
+        guard let online else { return made.joined(separator: "\n") }
+        let runtime = "\(online.rounding as Any) \(online.residual) \(online.values) \(online.keys) \(online.downSeed as Any)"
+        return (made + [runtime] + online.rotations.map(\.chain)).joined(separator: "\n")
+    }
+}
+
 extension LazyTensor {
     /// The operations that make this tensor, innermost first.
     var chain: String {

@@ -141,10 +141,9 @@ struct OnlineDescription {
                 }
             }
         }
-        let used = online.residualRotations.count + online.valueRotations.count + online.keyRotations.count
-        guard used == rotations.count else {
+        guard online.rotations.count == rotations.count else {
             let flags = ["residual", "values", "keys"].map { "resq.online.\($0).rotated" }.joined(separator: ", ")
-            throw error(.invalidKey(key: flags, found: "\(used) rotations", expected: "as many as the file holds, \(rotations.count)"))
+            throw error(.invalidKey(key: flags, found: "\(online.rotations.count) rotations", expected: "as many as the file holds, \(rotations.count)"))
         }
         let seed = metadata["resq.online.down.transform_seed"]
         if version > 1 {

@@ -29,9 +29,8 @@ extension TensorGraph {
             + basesWork(tokens: calibration.tokenCount, parts: parts, weighsWeights: weighsWeights, isPerLayer: isPerLayer)
         let analysis = Analysis<GivenBases>(summary, peakMemoryByteCount: peak, work: work) { run in
             let windows = try calibration.windows(in: run)
-            let chains = graph.tensors.map { "\($0.info.name) \($0.chain)" }.joined(separator: "\n")
             let folder = try run.folder(
-                for: "bases", key: [windows.digest, Digest(of: chains), Digest(of: summary), Digest(of: "\(parts.rawValue)")])
+                for: "bases", key: [windows.digest, Digest(of: graph.chain), Digest(of: summary), Digest(of: "\(parts.rawValue)")])
             let path = try PrincipalBasesRun(
                 graph: graph, windows: windows, parts: parts, weighsWeights: weighsWeights, isPerLayer: isPerLayer, folder: folder,
                 modelDigest: run.modelDigest, threadCount: run.threadCount

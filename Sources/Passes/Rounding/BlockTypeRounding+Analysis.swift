@@ -33,15 +33,9 @@ extension BlockTypeRounding {
         if tiedEmbedding != nil { work = work + original.walkWork(tokens: calibration.tokenCount, context: calibration.context) }
         return Analysis(summary, peakMemoryByteCount: peakMemory(of: graph, network, widest: widest), work: work) { run in
             let windows = try calibration.windows(in: run)
-            // What the layers see beside the weights.
-            let online = graph.online.map { online in
-                "\(online.rounding as Any) \(online.residual) \(online.values) \(online.keys) \(online.downSeed as Any)\n"
-                    + online.rotations.map(\.chain).joined(separator: "\n")
-            } ?? ""
             let what = (types.map { "\($0.key) \($0.value.name)" } + methods.map { "\($0.key) \($0.value.summary)" }
                 + splits.map { "\($0.key) \($0.value)" } + ranks.map { "\($0.key) rank \($0.value)" }).sorted().joined(separator: "\n")
-            let chains = graph.tensors.map { "\($0.info.name) \($0.chain)" }.joined(separator: "\n")
-            let folder = try run.folder(for: "gptq", key: [windows.digest, Digest(of: what), Digest(of: chains), Digest(of: summary), Digest(of: online)])
+            let folder = try run.folder(for: "gptq", key: [windows.digest, Digest(of: what), Digest(of: graph.chain), Digest(of: summary)])
             let factors = FactorCache()
             let round: SequentialRounding.Round = { name, weight, inputs in
                 do {

@@ -52,12 +52,13 @@ extension QuantizedMatrix {
     /// The matrix as rows of a split tensor.
     /// - Precondition: the parts are the layout's, their columns gathered.
     fileprivate func splitRows(_ layout: SplitLayout) -> TensorBytes {
-        TensorBytes(
+        let runs = layout.parts.indices.map(layout.runs(ofPart:))
+        return TensorBytes(
             ArrayStorage(byteCount: rowCount * layout.rowByteCount) { target in
                 for row in 0..<rowCount {
                     var offset = row * layout.rowByteCount
                     for (index, part) in parts.enumerated() {
-                        for (group, run) in layout.runs(ofPart: index).enumerated() {
+                        for (group, run) in runs[index].enumerated() {
                             let low = part.lows[row * part.groupCount + group]
                             SplitCodec.write(
                                 run.map { UInt8(levels[row * columnCount + part.columns.lowerBound + $0] - low) },

@@ -157,6 +157,16 @@ import Testing
         #expect(keys.count == 2 && keys.allSatisfy { !$0.isIdentical })
     }
 
+    /// Bases of what rounded activations leave are others.
+    @Test func roundedActivationsCount() throws {
+        func passes(_ bits: Int) -> String { "{use: resq.online, with: {activations: \(bits)}}, {use: resq.rotate, with: {keys: false}}" }
+        let work = folder.path("work")
+        _ = try conversion(passes(4), to: "first").run(threadCount: 1, workDirectory: work)
+        _ = try conversion(passes(2), to: "second").run(threadCount: 1, workDirectory: work)
+        _ = try conversion(passes(2), to: "fresh").run(threadCount: 1)
+        #expect(try folder.read("second") == folder.read("fresh"))
+    }
+
     /// What was found stays in the work directory, without what it was found with, and serves whoever needs the same.
     @Test func basesAndRoundedWeightsAreUsedAgain() throws {
         let passes = "{use: resq.rotate}, {use: quantize, with: {rules: [{match: {role: linear}, type: {split: {high: int8, low: int4}}, rounding: gptq}]}}"
